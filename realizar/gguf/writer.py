@@ -127,7 +127,12 @@ class GGUFWriter:
             _check(info, data)
         self._tensors[name] = info
         self._data[name] = data
-        self._end += -(-n_bytes // self._alignment) * self._alignment
+        self._end += self._padded(n_bytes)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the file with what was added so far."""
+        return self._padded(len(self._header())) + self._end
 
     def write(self) -> None:
         """Write the file; it appears when it is whole (`atomic_write`). Raises ParameterError as `check_target`."""
@@ -152,6 +157,9 @@ class GGUFWriter:
         """Write data and zeros up to the alignment, behind the last tensor, too: ggml reads them with the tensors."""
         f.write(data)
         f.write(bytes(-f.tell() % self._alignment))
+
+    def _padded(self, n_bytes: int) -> int:
+        return -(-n_bytes // self._alignment) * self._alignment
 
     def _align(self, value: object) -> None:
         if not isinstance(value, int) or not 8 <= value <= MAX_ALIGNMENT or value & (value - 1):

@@ -18,11 +18,13 @@ from realizar.params import Activations, BackendName, EngineParams, KVType
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from collections.abc import Sequence as Seq
     from types import TracebackType
 
     import numpy.typing as npt
+
+    from realizar.runtime.weights import Tensor
 
     Tokens = npt.NDArray[np.int32]
 
@@ -102,7 +104,8 @@ class Reader:
             yield rows
 
     def values(
-        self, tokens: Tokens, names: Seq[str] | None, n_rows: int, first: int = 0
+        self, tokens: Tokens, names: Seq[str] | None, n_rows: int, first: int = 0,
+        overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> Iterator[dict[str, Any]]:  # fmt: skip
         """Yield the values of these names, by default the program's outputs, at the tokens from number `first` on.
 
@@ -115,6 +118,8 @@ class Reader:
             Maximum tokens of a step.
         first : int
             Tokens before the first whose values are wanted.
+        overrides : dict of str to float32 [n, ...], optional
+            Values that are not computed, one row for each token.
 
         Yields
         ------
@@ -127,10 +132,25 @@ class Reader:
                 n = seq.cut(min(before, self._cache.n_batch) or min(seq.n_left, n_rows, self._cache.n_batch))
                 chunk = Chunk(seq, n, 0 if before else n)
                 chunk.reserve()
-                found = self.runner.run(self.runner.batch([chunk]), names)
+                given = {name: rows[seq.n_computed :][:n] for name, rows in (overrides or {}).items()}
+                found = self.runner.run(self.runner.batch([chunk]), names, overrides=given or None)
                 chunk.commit()
                 if not before:
                     yield found
+
+    @contextmanager
+    def replaced(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """Let the model compute with these tensors instead of its own of the same names."""
+        own = {name: self.model.tensors[name] for name in tensors}
+        self._use(tensors)
+        try:
+            yield
+        finally:
+            self._use(own)
+
+    def _use(self, tensors: Mapping[str, Tensor]) -> None:
+        self.runner.forget_programs()
+        self.model.tensors.update(tensors)
 
     @contextmanager
     def _sequence(self, tokens: Tokens) -> Iterator[Sequence]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ from realizar.quants import FORMATS
 QUANTIZATION_VERSION = 2
 """Of ggml's blocks (GGML_QNT_VERSION in ggml.h)."""
 
+FILE_TYPE = "general.file_type"
+"""Key of the recipe's number; without it, readers name a file by its most frequent type."""
+
 Progress = Callable[[TensorPlan], None]
 Rows = NDArray[np.uint8]
 
@@ -45,12 +49,15 @@ class Quantization:
         With an importance matrix, the tensors that were quantized without, for it has no entry for them.
     needs_importances : tuple of str
         Tensors whose types are too coarse without importances; empty if a file was written.
+    divergences : mapping of str to float
+        For types chosen by a budget: the divergence that is predicted for each tensor, in nats.
     """
 
     recipe: Recipe
     plans: tuple[TensorPlan, ...]
     without_importances: tuple[str, ...]
     needs_importances: tuple[str, ...]
+    divergences: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n_bytes(self) -> int:
@@ -143,6 +150,7 @@ class Quantizer:
         imatrix: Imatrix | None,
         path: Path | None,
         n_threads: int | None,
+        divergences: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._model, self._plans, self._recipe = model, plans, recipe
         self._imatrix, self._path = imatrix, path
@@ -150,26 +158,34 @@ class Quantizer:
         without = [plan for plan in plans if self._is_without_importances(plan)]
         needing = [plan.name for plan in without if needs_importances(plan.name, plan.target.name, recipe)]
         names = () if imatrix is None else tuple(plan.name for plan in without)
-        self.result = Quantization(recipe, tuple(plans), names, tuple(needing))
+        self.result = Quantization(recipe, tuple(plans), names, tuple(needing), divergences)
 
     def write(self, path: str | os.PathLike[str], progress: Progress | None = None) -> None:
         """Write the file; parameters and errors are those of `quantize_file`."""
         check_target(path, self._model.paths)
         self._require_importances()
+        self._writer(path, progress).write()
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the file that `write` writes."""
+        return self._writer("", None).n_bytes
+
+    def _writer(self, path: str | os.PathLike[str], progress: Progress | None) -> GGUFWriter:
         writer = GGUFWriter(path)
         for key, value in (self._model.encoded | self._metadata()).items():
-            writer.add_encoded(key, value)
+            if key != FILE_TYPE or self._recipe.file_type is not None:
+                writer.add_encoded(key, value)
         for tensor, plan in zip(self._model.tensors, self._plans, strict=True):
             writer.add_tensor(plan.name, partial(self._rows, tensor, plan, progress), plan.shape, plan.target)
-        writer.write()
+        return writer
 
     def _metadata(self) -> dict[str, bytes]:
         """Return the metadata that a quantized file has, encoded; keys as llama-quantize writes them."""
-        values = {
-            "general.quantization_version": (QUANTIZATION_VERSION, ValueType.UINT32),
-            "general.file_type": (self._recipe.file_type, ValueType.UINT32),
-        }
-        out = {key: encode(key, *value) for key, value in values.items()}
+        values = {"general.quantization_version": QUANTIZATION_VERSION}
+        if self._recipe.file_type is not None:
+            values[FILE_TYPE] = self._recipe.file_type
+        out = {key: encode(key, value, ValueType.UINT32) for key, value in values.items()}
         if self._imatrix is not None:
             numbers = {
                 "quantize.imatrix.entries_count": len(self._imatrix.entries),

@@ -57,8 +57,8 @@ class Recipe:
     Attributes
     ----------
     name : str
-    file_type : int
-        `general.file_type` (llama.h, enum llama_ftype).
+    file_type : int | None
+        `general.file_type` (llama.h, enum llama_ftype); None for types that no recipe has.
     base : str
         The type of most matrices.
     rules : mapping
@@ -66,7 +66,7 @@ class Recipe:
     """
 
     name: str
-    file_type: int
+    file_type: int | None
     base: str
     rules: Mapping[Kind, Rule] = field(default_factory=dict)
 

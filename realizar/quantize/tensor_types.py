@@ -122,7 +122,7 @@ def plan_types(
     plans: dict[str, TensorPlan] = {}
     for name, shape, source in sorted(listed, key=lambda tensor: _file_order(tensor[0])):
         plans[name] = TensorPlan(name, shape, source, source)
-        if not _may_quantize(name, shape, source):
+        if not may_quantize(name, shape, source):
             continue
         wanted = next((target for fits, target in patterns if fits(name)), None)
         wanted = wanted or model.wanted(name, shape, recipe)
@@ -232,7 +232,7 @@ def _file_order(name: str) -> tuple[int, bytes]:
     return (int(layer[1]) if layer else -1), name.encode()
 
 
-def _may_quantize(name: str, shape: Shape, source: GGMLType) -> bool:
+def may_quantize(name: str, shape: Shape, source: GGMLType) -> bool:
     """Whether a tensor is a matrix of floats that recipes may change; leading dimensions of one do not count."""
     is_matrix = any(n > 1 for n in shape[:-1])
     is_number = source.name in ("I8", "I16", "I32", "I64", "F64")
@@ -251,7 +251,7 @@ def _checked(
 ) -> list[tuple[Callable[[str], bool], str]]:
     """Return, for each override, which names it fits and the type; raises ParameterError as `plan_types`."""
     names, out = [name for name, *_ in tensors], []
-    kept = {tensor[0] for tensor in tensors if not _may_quantize(*tensor)}
+    kept = {tensor[0] for tensor in tensors if not may_quantize(*tensor)}
     for pattern, target in overrides:
         upper = target.upper()
         if upper not in TARGETS:
