@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, BadParameter, Option
 
 from realizar import store
-from realizar.cli import options
+from realizar.cli import options, reading
+from realizar.cli.budget import measuring, write_types
 from realizar.cli.tables import write_table
 
 if TYPE_CHECKING:
-    from realizar.quantize import Quantization, TensorPlan
+    from realizar.quantize import Quantization, Quantizer, TensorPlan
 
 EXAMPLE = "Example: realizar quantize model-F16.gguf model-Q4_K_M.gguf Q4_K_M --imatrix imatrix.gguf"
 
@@ -25,8 +26,23 @@ def command(
     source: Annotated[str, Argument(metavar="IN", help=f"{options.MODEL_HELP} Or a Hugging Face folder.")],
     out: Annotated[Path, Argument(metavar="OUT.gguf", help="The file to write.")],
     type_name: Annotated[
-        str, Argument(metavar="TYPE", help="A recipe, such as Q4_K_M, Q6_K, Q8_0 (docs/quantize.md).")
-    ],
+        str | None,
+        Argument(metavar="[TYPE]", help="A recipe, such as Q4_K_M, Q6_K, Q8_0 (docs/quantize.md).", show_default=False),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        Option(
+            metavar="SIZE",
+            help="Instead of TYPE: bits per weight (4.25bpw) or the size of the file (350MB, 330MiB). "
+            "Measures each tensor and chooses its type (docs/budget.md).",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        Option(
+            metavar="FILE", help="The text that --budget measures with.", show_default="a page of Alice in Wonderland"
+        ),
+    ] = None,
     imatrix: Annotated[
         Path | None, Option(metavar="FILE", help="Importance matrix, of realizar imatrix or llama-imatrix.")
     ] = None,
@@ -39,18 +55,45 @@ def command(
         int | None, Option("-t", "--threads", help="Worker threads.", show_default="physical cores", min=1)
     ] = None,
 ) -> None:
-    """Quantize a model: a GGUF file or a Hugging Face folder to a GGUF file of smaller types."""
+    """Quantize a model: a GGUF file or a Hugging Face folder to a GGUF file of smaller types, by a recipe or a size."""
     from realizar.quantize import open_to_quantize
 
-    overrides = [_override(text) for text in tensor or ()]
+    if (type_name is None) == (budget is None):
+        raise BadParameter("give either a TYPE, such as Q4_K_M, or --budget with a size, such as 4.25bpw or 350MB")
+    if budget is None and text is not None:
+        raise BadParameter("--text is the text that --budget measures with; a TYPE needs none")
+    if budget is not None and tensor:
+        raise BadParameter("--tensor goes with a TYPE; --budget chooses the types of all tensors")
+    overrides = [_override(each) for each in tensor or ()]
     model = source if Path(source).is_dir() else store.resolve(source)
     with ExitStack() as stack:
         with options.usage_errors():
-            opened = stack.enter_context(open_to_quantize(model, type_name, imatrix, overrides, threads))
+            if type_name is not None:
+                opened = stack.enter_context(open_to_quantize(model, type_name, imatrix, overrides, threads))
+            else:
+                opened = stack.enter_context(_measured(model, str(budget), text, imatrix, threads))
+        if budget is not None and dry_run:
+            write_types(opened.result)
         if not dry_run:
             with options.usage_errors(), _bar(opened.result) as progress:
                 opened.write(out, progress)
     _report(opened.result, dry_run, out)
+
+
+@contextmanager
+def _measured(
+    model: str | Path, budget: str, text: str | None, imatrix: Path | None, threads: int | None
+) -> Iterator[Quantizer]:
+    from realizar.quality.budget import open_to_budget
+
+    content = None if text is None else reading.read(text)
+    with ExitStack() as stack:
+        with measuring() as progress:
+            opened = open_to_budget(
+                model, budget, text=content, imatrix=imatrix, n_threads=threads, progress=progress
+            )  # fmt: skip
+            quantizer = stack.enter_context(opened)
+        yield quantizer
 
 
 def _override(text: str) -> tuple[str, str]:
@@ -77,6 +120,8 @@ def _report(found: Quantization, is_dry: bool, out: Path) -> None:
         f"{out}: {found.recipe.name}, {verb} {found.n_bytes / 1e6:.1f} MB of tensors, "
         f"{found.bits_per_weight:.2f} bits per weight"
     )
+    if found.divergences:
+        print(f"predicted divergence: {sum(found.divergences.values()):.4f} nats")
     _notes(found)
 
 

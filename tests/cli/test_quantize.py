@@ -3,6 +3,7 @@
 import numpy as np
 
 from realizar.gguf import GGUFFile
+from realizar.quality import sample_text
 from realizar.quants import dequantize
 from tests.parity.cases import FIXTURES
 
@@ -47,5 +48,39 @@ def test_what_is_wrong_is_said_in_a_line(realizar, tmp_path):
     ):
         found, _, err = realizar("quantize", str(LLAMA), out_path, *words)
         assert (found, err.count("\n")) == (status, 1), (words, err)
+        assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget(realizar, tmp_path):
+    out_path, text = tmp_path / "out.gguf", tmp_path / "text.txt"
+    text.write_text(sample_text()[:1500])
+    words = ("quantize", str(LLAMA), str(out_path), "--budget", "4.5bpw", "--text", str(text))
+    status, out, err = realizar(*words, "--dry-run")
+    assert (status, out_path.exists()) == (0, False), err
+    table = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith("blk.")}
+    assert table["blk.0.attn_v.weight"][0] == "Q4_1"
+    assert float(table["blk.1.ffn_up.weight"][3]) >= 0
+    assert f"{out_path}: budget 4.5bpw, would have " in out
+    assert "predicted divergence: 0.0" in out
+    status, out, err = realizar(*words)
+    assert status == 0, err
+    with GGUFFile(out_path) as file:
+        types = {name: info.type.name for name, info in file.tensors.items()}
+    assert {name: row[1] for name, row in table.items()} == {name: types[name] for name in table}
+
+
+def test_wrong_budgets_are_told_in_a_line(realizar, tmp_path):
+    out_path = str(tmp_path / "out.gguf")
+    for words, message in (
+        ([], "give either a TYPE"),
+        (["Q4_0", "--budget", "4bpw"], "give either a TYPE"),
+        (["Q4_0", "--text", "a.txt"], "--text is the text that --budget measures with"),
+        (["--budget", "4bpw", "--tensor", "ffn_up=Q8_0"], "--tensor goes with a TYPE"),
+        (["--budget", "4"], "such as 4.25bpw, 350MB"),
+        (["--budget", "4bpw", "--text", "none.txt"], "cannot be read as a text file"),
+    ):
+        found, _, err = realizar("quantize", str(LLAMA), out_path, *words)
+        assert (found, err.count("\n")) == (2, 1), (words, err)
         assert message in err
     assert list(tmp_path.iterdir()) == []
