@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from realizar._kernels.plan import Pool
 from realizar.backends.cpu.threads import bounded_threads, default_threads
@@ -15,7 +18,7 @@ from realizar.gguf import GGMLType
 from realizar.gguf.imatrix import Imatrix, read_imatrix
 from realizar.gguf.parse import DEFAULT_ALIGNMENT
 from realizar.quality.chunks import sample_text
-from realizar.quality.sensitivity import measure_sensitivities, probe_type
+from realizar.quality.sensitivity import is_measured, measure_sensitivities, probe_type
 from realizar.quantize import Quantization, Quantizer, TensorPlan
 from realizar.quantize.budget import Budget, Option, choose, parse_budget
 from realizar.quantize.recipes import Recipe
@@ -93,103 +96,101 @@ def open_to_budget(
         )
     importances = None if imatrix is None else read_imatrix(imatrix)
     with open_source(source) as model:
+        chooser = _Chooser(model, limit, importances, None if imatrix is None else Path(imatrix), n_threads)
         if sensitivities is None:
+            chooser.check({tensor.name for tensor in model.tensors if is_measured(tensor)})  # before the long wait
             sensitivities = measure_sensitivities(
                 source, sample_text() if text is None else text, n_threads=n_threads,
                 progress=None if progress is None else lambda i, n: progress("measuring", i, n),
             )  # fmt: skip
-        chooser = _Chooser(model, sensitivities, importances, None if imatrix is None else Path(imatrix), n_threads)
-        options = chooser.options(progress)
-        yield chooser.within(limit, options)
+        chooser.check(sensitivities)
+        yield chooser.quantizer(sensitivities, progress)
 
 
 class _Chooser:
-    """A model and what is known of its tensors."""
+    """Chooses the types of a model's tensors; sizes are those in the file, without what is `_fixed`."""
 
     def __init__(
-        self, model: Source, sensitivities: Mapping[str, float], imatrix: Imatrix | None, path: Path | None,
-        n_threads: int | None,
-    ) -> None:  # fmt: skip
-        self._model, self._sensitivities = model, sensitivities
+        self, model: Source, budget: Budget, imatrix: Imatrix | None, path: Path | None, n_threads: int | None
+    ) -> None:
+        self._model, self._budget = model, budget
         self._imatrix, self._path, self._n_threads = imatrix, path, n_threads
         self._pool = Pool(default_threads().n if n_threads is None else bounded_threads(n_threads))
-
-    def options(self, progress: Progress | None) -> list[list[Option]]:
-        """Return the types that each tensor may get, its own among them, with their predicted divergences."""
-        tensors, found = self._model.tensors, []
-        for i, tensor in enumerate(tensors):
-            own = Option(tensor.type.name, _n_bytes(tensor, tensor.type), 0.0)
-            found.append([own, *self._smaller(tensor)])
-            if progress is not None:
-                progress("comparing types", i + 1, len(tensors))
-        return found
-
-    def _smaller(self, tensor: SourceTensor) -> Iterator[Option]:
-        """Yield the smaller types of a tensor; none if its sensitivity is unknown."""
-        measured, probe = self._sensitivities.get(tensor.name), probe_type(tensor.shape[-1], tensor.type)
-        if measured is None or probe is None:
-            return
-        weights = None
-        if self._imatrix is not None and self._path is not None:
-            weights = column_weights(self._imatrix, self._path, tensor.name, tensor.shape)
-        try:
-            rows = SampledRows(self._pool, tensor, weights)
-            probed = rows.error(probe, is_weighted=False)
-            for name in smaller_types(tensor, weights is not None):
-                cost = measured * rows.error(name) / probed if probed else 0.0
-                yield Option(name, _n_bytes(tensor, GGMLType[name]), cost)
-        except ValueError as error:
-            raise TensorError(f"{tensor.name}: {error}") from None
-
-    def within(self, budget: Budget, options: list[list[Option]]) -> Quantizer:
-        """Return the model with the types that cost the least within a budget."""
+        self._align, self._fixed = 1, 0
         if budget.bits_per_weight is not None:
-            align, fixed = 1, 0
-            n_weights = sum(prod(tensor.shape) for tensor in self._model.tensors)
-            limit = int(budget.bits_per_weight * n_weights / 8)
+            n_weights = sum(prod(tensor.shape) for tensor in model.tensors)
+            self._limit, self._unit = int(budget.bits_per_weight * n_weights / 8), n_weights / 8
         else:
-            align, limit = DEFAULT_ALIGNMENT, budget.n_bytes or 0
-            unchanged = self._quantizer(budget, [each[0] for each in options])
-            fixed = unchanged.n_bytes - sum(_padded(each[0].n_bytes, align) for each in options)
-        sized = [[Option(each.type, _padded(each.n_bytes, align), each.cost) for each in some] for some in options]
-        self._check(budget, limit, fixed, sized)
-        return self._quantizer(budget, choose(sized, limit - fixed))
+            self._align, self._limit, self._unit = DEFAULT_ALIGNMENT, budget.n_bytes or 0, 1.0
+            unchanged = [self._own(tensor) for tensor in model.tensors]
+            self._fixed = self._planned(unchanged).n_bytes - sum(option.n_bytes for option in unchanged)
 
-    def _check(self, budget: Budget, limit: int, fixed: int, options: list[list[Option]]) -> None:
-        least = fixed + sum(min(option.n_bytes for option in each) for each in options)
-        most = fixed + sum(each[0].n_bytes for each in options)
-        if least <= limit < most:
-            return
-        what = "bits per weight" if budget.bits_per_weight is not None else "bytes"
-        per = limit / budget.bits_per_weight if budget.bits_per_weight is not None else 1
-        if limit < least:
+    def check(self, measured: Container[str]) -> None:
+        """Raise a ParameterError if no types for these tensors fit the budget, or all types of the model do."""
+        least = most = self._fixed
+        for tensor in self._model.tensors:
+            own = self._own(tensor).n_bytes
+            names = smaller_types(tensor, self._weights(tensor) is not None) if tensor.name in measured else ()
+            least += min([own, *(self._size(tensor, GGMLType[name]) for name in names)])
+            most += own
+        what = "bits per weight" if self._budget.bits_per_weight is not None else "bytes"
+        if self._limit < least:
             more = (
                 "" if self._imatrix is not None else "; an importance matrix (--imatrix) makes smaller types possible"
             )
             raise ParameterError(
-                f"budget {budget.text}: the smallest types of this model need {_number(least / per)} {what}{more}"
+                f"budget {self._budget.text}: the smallest types of this model need {self._number(least)} {what}{more}"
             )
-        raise ParameterError(
-            f"budget {budget.text}: the model has {_number(most / per)} {what} as it is; give less, or copy the file"
-        )
+        if self._limit >= most:
+            raise ParameterError(
+                f"budget {self._budget.text}: the model has {self._number(most)} {what} as it is; give less, or copy "
+                "the file"
+            )
 
-    def _quantizer(self, budget: Budget, chosen: list[Option]) -> Quantizer:
+    def quantizer(self, sensitivities: Mapping[str, float], progress: Progress | None) -> Quantizer:
+        """Return the model with the types that cost the least within the budget."""
+        tensors, options = self._model.tensors, []
+        for i, tensor in enumerate(tensors):
+            options.append([self._own(tensor), *self._smaller(tensor, sensitivities.get(tensor.name))])
+            if progress is not None:
+                progress("comparing types", i + 1, len(tensors))
+        return self._planned(choose(options, self._limit - self._fixed))
+
+    def _own(self, tensor: SourceTensor) -> Option:
+        return Option(tensor.type.name, self._size(tensor, tensor.type), 0.0)
+
+    def _smaller(self, tensor: SourceTensor, sensitivity: float | None) -> Iterator[Option]:
+        """Yield the smaller types of a tensor with their predicted divergences; none if it was not measured."""
+        probe = probe_type(tensor.shape[-1], tensor.type)
+        if sensitivity is None or probe is None:
+            return
+        weights = self._weights(tensor)
+        try:
+            rows = SampledRows(self._pool, tensor, weights)
+            probed = rows.error(probe, is_weighted=False)
+            for name in smaller_types(tensor, weights is not None):
+                cost = sensitivity * rows.error(name) / probed if probed else 0.0
+                yield Option(name, self._size(tensor, GGMLType[name]), cost)
+        except ValueError as error:
+            raise TensorError(f"{tensor.name}: {error}") from None
+
+    def _weights(self, tensor: SourceTensor) -> NDArray[np.float32] | None:
+        if self._imatrix is None or self._path is None:
+            return None
+        return column_weights(self._imatrix, self._path, tensor.name, tensor.shape)
+
+    def _planned(self, chosen: list[Option]) -> Quantizer:
         plans = [
             TensorPlan(tensor.name, tensor.shape, tensor.type, GGMLType[option.type])
             for tensor, option in zip(self._model.tensors, chosen, strict=True)
         ]
         divergences = {plan.name: option.cost for plan, option in zip(plans, chosen, strict=True)}
-        recipe = Recipe(f"budget {budget.text}", None, "")
+        recipe = Recipe(f"budget {self._budget.text}", None, "")
         return Quantizer(self._model, plans, recipe, self._imatrix, self._path, self._n_threads, divergences)
 
+    def _size(self, tensor: SourceTensor, type: GGMLType) -> int:
+        n_bytes = prod(tensor.shape[:-1]) * type.row_bytes(tensor.shape[-1])
+        return -(-n_bytes // self._align) * self._align
 
-def _n_bytes(tensor: SourceTensor, type: GGMLType) -> int:
-    return prod(tensor.shape[:-1]) * type.row_bytes(tensor.shape[-1])
-
-
-def _padded(n_bytes: int, align: int) -> int:
-    return -(-n_bytes // align) * align
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3f}"
+    def _number(self, n_bytes: int) -> str:
+        return f"{n_bytes:,}" if self._budget.n_bytes is not None else f"{n_bytes / self._unit:.3f}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from realizar.gguf import TensorInfo
     from realizar.model import Model
+    from realizar.quantize.sources import SourceTensor
     from realizar.runtime.weights import Tensor
 
 N_CTX, N_CHUNKS = 128, 1
@@ -92,6 +93,13 @@ def probe_type(k: int, source: GGMLType) -> str | None:
     return next((name for name in PROBES if name != source.name and k % GGMLType[name].n_elements == 0), None)
 
 
+def is_measured(tensor: TensorInfo | SourceTensor) -> bool:
+    """Whether a tensor is one of those that `measure_sensitivities` measures, if the decoder reads it."""
+    return (
+        may_quantize(tensor.name, tensor.shape, tensor.type) and probe_type(tensor.shape[-1], tensor.type) is not None
+    )
+
+
 class _Pass:
     """What the model computes for a chunk: logits, and the hidden states from which it can be continued."""
 
@@ -134,7 +142,7 @@ def _probed(model: Model) -> Iterator[tuple[TensorInfo, str, list[str]]]:
     split = {f"{name}.weight": list(weight.split(name)) for name, weight in table.items() if weight.parts is not None}
     for name, info in model.file.tensors.items():
         target = probe_type(info.shape[-1], info.type)
-        if target is None or not may_quantize(name, info.shape, info.type):
+        if target is None or not is_measured(info):
             continue
         parts = [f"{part}.weight" for part in split.get(name, ())]
         for read in ([name], parts):  # a part may have the name of the fused tensor

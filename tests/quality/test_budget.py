@@ -143,14 +143,18 @@ def test_what_is_not_measured_keeps_its_type(sensitivities):
 
 
 def test_errors(sensitivities, tmp_path):
+    def never(*args):
+        raise AssertionError("the budget is checked before anything is measured")
+
     for budget, message in (("5.5bpw", "has 5.243 bits per weight as it is"), ("1MB", r"has 65\d,\d{3} bytes as it is"),
                             ("0.1MB", r"need 3\d\d,\d{3} bytes; an importance")):  # fmt: skip
-        with pytest.raises(ParameterError, match=message):
-            quantize_to_budget(LLAMA, tmp_path / "out.gguf", budget, sensitivities=sensitivities)
+        for given in (None, sensitivities):
+            with pytest.raises(ParameterError, match=message):
+                quantize_to_budget(LLAMA, tmp_path / "out.gguf", budget, sensitivities=given, progress=never)
     with pytest.raises(ParameterError, match="is a folder"):
         quantize_to_budget(tmp_path, tmp_path / "out.gguf", "4bpw")
     with pytest.raises(ParameterError, match="a chunk needs 128"):
         quantize_to_budget(LLAMA, tmp_path / "out.gguf", "4bpw", text="short")
     with pytest.raises(ParameterError, match="only decoders"):
-        quantize_to_budget(ENCODER, tmp_path / "out.gguf", "4bpw")
+        quantize_to_budget(ENCODER, tmp_path / "out.gguf", "6bpw")
     assert list(tmp_path.iterdir()) == []
