@@ -123,7 +123,7 @@ class _Chooser:
         else:
             self._align, self._limit, self._unit = DEFAULT_ALIGNMENT, budget.n_bytes or 0, 1.0
             unchanged = [self._own(tensor) for tensor in model.tensors]
-            self._fixed = self._planned(unchanged).n_bytes - sum(option.n_bytes for option in unchanged)
+            self._fixed = self._planned(unchanged).file_bytes - sum(option.n_bytes for option in unchanged)
 
     def check(self, measured: Container[str]) -> None:
         """Raise a ParameterError if no types for these tensors fit the budget, or all types of the model do."""

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from realizar._kernels.plan import Pool
 from realizar._kernels.quantize import quantize
 from realizar.arch.architecture import expand
+from realizar.errors import RealizarError
 from realizar.gguf import GGMLType
 from realizar.quality.chunks import cut
-from realizar.quality.reader import Reader
+from realizar.quality.reader import NOT_FINITE_HINT, Reader
 from realizar.quality.statistics import F32, F64, small_divergences
 from realizar.quantize.tensor_types import may_quantize
 from realizar.runtime.draft_files import input_of_layer
@@ -71,7 +72,7 @@ def measure_sensitivities(
     ParameterError
         If the text is too short, or the model is an encoder.
     RealizarError
-        As for `LLM`, if the model cannot be loaded.
+        As for `LLM`, if the model cannot be loaded; or if a logit is not finite.
     """
     with Reader(model, N_CTX, n_batch=N_CTX, **engine) as reader:
         chunks = cut(reader.model.tokenizer, text, N_CTX, n_chunks)
@@ -82,7 +83,12 @@ def measure_sensitivities(
         found = {}
         for i, (info, target, parts) in enumerate(probed):
             with reader.replaced(_coarse(pool, reader.model, info, target, parts)):
-                found[info.name] = _mean([each.divergences(starts.get(_layer(info.name))) for each in passes])
+                moved = np.concatenate([each.divergences(starts.get(_layer(info.name))) for each in passes])
+            if not np.isfinite(moved).all():
+                raise RealizarError(
+                    f"{info.name}: with this tensor in type {target}, a logit is infinite or NaN; {NOT_FINITE_HINT}"
+                )
+            found[info.name] = max(0.0, float(moved.mean()))
             if progress is not None:
                 progress(i + 1, len(probed))
         return found
@@ -118,10 +124,6 @@ class _Pass:
     def divergences(self, start: str | None) -> F64:
         """Return that of each token, computed from a hidden state on, or from the tokens."""
         return small_divergences(self._logits, self._run(start))
-
-
-def _mean(divergences: list[F64]) -> float:
-    return max(0.0, float(np.concatenate(divergences).mean()))
 
 
 def _layer(name: str) -> int:

@@ -167,7 +167,7 @@ class Quantizer:
         self._writer(path, progress).write()
 
     @property
-    def n_bytes(self) -> int:
+    def file_bytes(self) -> int:
         """Size of the file that `write` writes."""
         return self._writer("", None).n_bytes
 
