@@ -103,6 +103,8 @@ def draw(args: argparse.Namespace) -> None:
     for axis, model in zip(axes.flat, models, strict=True):
         for imatrix, style in ((False, "-"), (True, "--")):
             some = sorted((row for row in rows if (row["model"], row["imatrix"]) == (model, imatrix)), key=_size)
+            if not some:
+                continue
             more = ", importances" if imatrix else ""
             for key, name, colour in (("recipe", "recipe", "#888888"), ("budget", "budget", "#d1495b")):
                 sizes = [row["bytes" if key == "recipe" else "budget_bytes"] / 1e6 for row in some]
@@ -113,9 +115,10 @@ def draw(args: argparse.Namespace) -> None:
                     at = row["bytes"] / 1e6, row["recipe_divergence"][0]
                     axis.annotate(row["recipe"], at, xytext=(3, 5), textcoords="offset points", fontsize=7)
         axis.set(yscale="log", xlabel="MB", title=model)
-        axis.tick_params(labelsize=7)
+        axis.margins(0.14)
+        axis.tick_params(labelsize=7, which="both")
     axes[0, 0].set_ylabel("divergence in nats")
-    axes[0, 0].legend(fontsize=7)
+    axes[0, 0].legend(fontsize=7, handlelength=4)
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
     for row in rows:
