@@ -56,6 +56,7 @@ def command(
     ] = None,
 ) -> None:
     """Quantize a model: a GGUF file or a Hugging Face folder to a GGUF file of smaller types, by a recipe or a size."""
+    from realizar.gguf.target import check_target
     from realizar.quantize import open_to_quantize
 
     if (type_name is None) == (budget is None):
@@ -71,6 +72,8 @@ def command(
             if type_name is not None:
                 opened = stack.enter_context(open_to_quantize(model, type_name, imatrix, overrides, threads))
             else:
+                if not dry_run:
+                    check_target(out, (Path(model),))  # before the long wait
                 opened = stack.enter_context(_measured(model, str(budget), text, imatrix, threads))
         if budget is not None and dry_run:
             write_types(opened.result)

@@ -84,3 +84,10 @@ def test_wrong_budgets_are_told_in_a_line(realizar, tmp_path):
         assert (found, err.count("\n")) == (2, 1), (words, err)
         assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_is_not_measured_for_a_file_that_cannot_be_written(realizar, tmp_path, monkeypatch):
+    monkeypatch.setattr("realizar.quality.budget.measure_sensitivities", None)
+    status, _, err = realizar("quantize", str(LLAMA), str(tmp_path / "none" / "out.gguf"), "--budget", "4.5bpw")
+    assert status == 2
+    assert "none" in err
