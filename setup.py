@@ -38,6 +38,7 @@ C_SOURCES = {
         "exec_experts.c",
         "exec_recurrent.c",
         "exec_heads.c",
+        "exec_low_rank.c",
         "pool.c",
         "rope.c",
     ],

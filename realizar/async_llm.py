@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from realizar.adapter_methods import AdapterMethods
 from realizar.calls import ChatOptions
 from realizar.calls.messages import conversations_of
 from realizar.chat import ChatModel
@@ -15,6 +16,7 @@ from realizar.engine.output import ErrorEvent, TextEvent
 from realizar.engine.saving import read_cache, write_cache
 from realizar.loaded import DEFAULT, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
+from realizar.params.adapters import Lora
 from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="Request")
 
 
-class AsyncLLM(ChatModel):
+class AsyncLLM(AdapterMethods, ChatModel):
     """A loaded model for asyncio: methods return awaitables or async iterators instead of the results of `LLM`.
 
     Prompts are tokenized in asyncio's worker threads, and the engine computes in its own thread; the event loop is
@@ -62,10 +64,11 @@ class AsyncLLM(ChatModel):
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        lora: Lora = None,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts; see `LLM.generate`."""
-        chosen = chosen_params(params, sampling_params)
+        chosen = chosen_params(params, sampling_params, lora)
         return await self._all(lambda: self._text_requests(prompts, chosen, priority))
 
     def stream(
@@ -104,7 +107,8 @@ class AsyncLLM(ChatModel):
     def chat(
         self, messages: Messages | Sequence[Messages],
         params: SamplingParams | Sequence[SamplingParams] | None = None, *,
-        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, tools: Tools | None = None,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, lora: Lora = None,
+        tools: Tools | None = None,
         tool_choice: ToolChoice = "auto", chat_template: Template | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
         add_generation_prompt: bool | None = None, priority: int = 0, stream: bool = False,
@@ -113,7 +117,7 @@ class AsyncLLM(ChatModel):
         options = ChatOptions(
             tools, tool_choice, chat_template_kwargs, True, continue_final_message, add_generation_prompt
         )
-        chosen = chosen_params(params, sampling_params)
+        chosen = chosen_params(params, sampling_params, lora)
         if stream:
             return AsyncTextStream(
                 self._handle_of(

@@ -13,6 +13,7 @@ from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import Lock, cached_property
 from realizar.loaded import DEFAULT, LoadedModel, Messages, ToolChoice, Tools
 from realizar.params import SamplingParams
+from realizar.params.adapters import Lora
 from realizar.params.per_prompt import params_of_each
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class ChatKeywords(TypedDict, total=False):
     """The keywords of `LLM.chat` besides `stream`."""
 
     sampling_params: SamplingParams | Sequence[SamplingParams] | None
+    lora: Lora
     tools: Tools | None
     tool_choice: ToolChoice
     chat_template: Template | None

@@ -72,6 +72,10 @@ class ParameterError(RealizarError, ValueError):
     """A parameter has an invalid value."""
 
 
+class AdapterError(ParameterError):
+    """A LoRA adapter or a control vector is not loaded, cannot be used, or does not fit the model."""
+
+
 class UnsupportedError(ParameterError):
     """An option of another library that realizar does not have (realizar.compat)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from realizar.adapter_methods import AdapterMethods
 from realizar.cache_methods import CacheMethods
 from realizar.calls import ChatOptions
 from realizar.calls.messages import conversations_of
@@ -13,6 +14,7 @@ from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
 from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
 from realizar.params import SamplingParams
+from realizar.params.adapters import Lora
 from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from realizar.tokenizer.fim import Order
 
 
-class LLM(EmbeddingMethods, CacheMethods, ChatModel):
+class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
     """A loaded model. Thread-safe.
 
     Parameters
@@ -93,6 +95,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        lora: Lora = None,
         use_tqdm: bool = False,
         priority: int = 0,
     ) -> list[Completion]:
@@ -108,6 +111,8 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
             For all prompts, or one for each.
         sampling_params
             Another name of `params`, that of vLLM.
+        lora : str or mapping, optional
+            LoRA adapters for all prompts, in place of those in the params (docs/adapters.md).
         use_tqdm : bool
             Show how many prompts are done, on standard error.
         priority : int
@@ -127,7 +132,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         BusyError
             If `max_waiting` requests are already waiting.
         """
-        requests = self._text_requests(prompts, chosen_params(params, sampling_params), priority)
+        requests = self._text_requests(prompts, chosen_params(params, sampling_params, lora), priority)
         self._complete(requests, use_tqdm)
         return [request.completion() for request in requests]
 
@@ -200,7 +205,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         self, messages: Messages | Sequence[Messages],
         params: SamplingParams | Sequence[SamplingParams] | None = None, *,
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, use_tqdm: bool = False,
-        tools: Tools | None = None,
+        lora: Lora = None, tools: Tools | None = None,
         tool_choice: ToolChoice = "auto", chat_template: Template | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
         add_generation_prompt: bool | None = None, priority: int = 0, stream: bool = False,
@@ -230,7 +235,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
             Continue the last message, which must be the assistant's, of text or reasoning.
         add_generation_prompt : bool, optional
             End the prompt with the beginning of a message of the assistant; by default unless one is continued.
-        sampling_params, use_tqdm, priority
+        sampling_params, lora, use_tqdm, priority
             See `generate`.
         stream : bool
             Return a stream of pieces of text; for one conversation.
@@ -245,7 +250,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         TemplateError, GrammarError, ParameterError, ContextFullError
             If there is no chat template, it does not support tools, or it fails for these messages; or see `generate`.
         """
-        chosen, begins = chosen_params(params, sampling_params), add_generation_prompt
+        chosen, begins = chosen_params(params, sampling_params, lora), add_generation_prompt
         options = ChatOptions(tools, tool_choice, chat_template_kwargs, True, continue_final_message, begins)
         if stream:
             return self._text_stream(self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority)
@@ -299,7 +304,12 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         )
 
     def logits(
-        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
+        self,
+        token_ids: Sequence[int],
+        decoder_tokens: Sequence[int] | None = None,
+        *,
+        params: SamplingParams = DEFAULT,
+        priority: int = 0,
     ) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a sequence.
 
@@ -309,6 +319,8 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
             At least one, at most n_ctx.
         decoder_tokens : sequence of int, optional
             For models with an encoder, whose input is token_ids: the decoder's tokens, for which logits are computed.
+        params : SamplingParams, optional
+            Those whose LoRA adapters and control vectors are used; nothing else of them matters here.
         priority : int
             See `generate`.
 
@@ -321,7 +333,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         ParameterError, ContextFullError
             See `generate`.
         """
-        request = self._logits_request(token_ids, decoder_tokens, priority)
+        request = self._logits_request(token_ids, decoder_tokens, priority, params)
         self.engine.complete([request])
         return request.logits
 

@@ -196,14 +196,16 @@ class LoadedModel:
             )
         return self._text_request(chat, DEFAULT, priority)
 
-    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
+    def _logits_request(
+        self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int, params: SamplingParams = DEFAULT
+    ) -> LogitsRequest:
         if isinstance(from_mapping(token_ids), str):
             raise ParameterError(
                 f"logits: token ids are needed, found the text {short_repr(token_ids)}; its ids are llm.tokenize(text)"
             )
         if decoder_tokens is None:
-            return self.engine.logits(self._ids(token_ids), priority=priority)
-        return self.engine.logits(decoder_tokens, token_ids, priority)
+            return self.engine.logits(self._ids(token_ids), None, priority, params)
+        return self.engine.logits(decoder_tokens, token_ids, priority, params)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
         """Return whether `continuation` is a single one, and (prompt tokens, continuation tokens) for each one."""

@@ -16,6 +16,7 @@ from realizar.runtime import draft_files
 from realizar.runtime.passes import FUSIONS, Pass
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.rotations import check_rotations, read_rotations
+from realizar.runtime.side_ops import SideOps
 from realizar.runtime.weights import OTHER_SPECULATION, check_drafts, check_scales, collect, need_draft_block
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Model:
             )
         check_scales(self.graphs.values(), self.tensors)
         check_rotations(self.graphs.values(), self.tensors)
-        self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...], tuple[Pass, ...]], Plan] = {}
+        self._plans: dict[tuple[Any, ...], Plan] = {}
 
     def _share(self, target: Model | None) -> None:
         """Use the target's token embedding and output matrix where a draft has none."""
@@ -253,12 +254,13 @@ class Model:
 
     def plan(
         self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = (),
-        passes: Iterable[Pass] = FUSIONS,
+        passes: Iterable[Pass] = FUSIONS, side: SideOps | None = None,
     ) -> Plan:  # fmt: skip
         """Return the plan of a program (by default the main one) for its outputs, or for the values of these names.
 
         The plan does not compute the values named in `overrides`: every step passes them in (for example the experts
-        that another run chose). `passes` are those of the backend that is to run it, by default all fusions.
+        that another run chose). `passes` are those of the backend that is to run it, by default all fusions; `side` is
+        what adapters change.
 
         Raises
         ------
@@ -266,7 +268,7 @@ class Model:
             If the program or a value does not exist.
         """
         program = program or self.main
-        key = (program, None if outputs is None else tuple(outputs), tuple(overrides), tuple(passes))
+        key = (program, None if outputs is None else tuple(outputs), tuple(overrides), tuple(passes), side)
         if key not in self._plans:
             if program not in self.graphs:
                 raise GraphError(f"program {program!r}: {self.architecture.name} has {', '.join(self.graphs)}")

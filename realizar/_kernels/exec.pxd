@@ -108,6 +108,28 @@ cdef extern from "realizar/exec.h" nogil:
         size_t n_head, n_head_k, head_dim_k, head_dim_v
         int by_channel, tiled
         rz_rows k, v, decay, beta, a, b
+    int RZ_F32, RZ_F16
+    struct rz_factors:
+        const char *a
+        const char *b
+        size_t rank, n_in, n_out
+        float scale
+        int format
+    struct rz_adapter:
+        const rz_factors *factors
+        size_t n_slot
+    struct rz_adapter_set:
+        size_t n
+        const rz_adapter **adapter
+        const float *scale
+    struct rz_update:
+        size_t slot, n_row
+        rz_rows y
+    struct rz_updates:
+        size_t n
+        rz_update *update
+        size_t max_rank
+        rz_rows ax
     struct rz_op:
         int code
         int m_rows
@@ -131,6 +153,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_experts *experts
         const rz_scan *scan
         const rz_delta *delta
+        const rz_updates *updates
         char *state
         size_t n_tap, state_stride
         int silu, joined
@@ -154,6 +177,9 @@ cdef extern from "realizar/exec.h" nogil:
         const int32_t *draft_slots
         const int32_t **block_table
         const int32_t *table_width
+        size_t n_set
+        const rz_adapter_set **set
+        const int32_t *set_of
     struct rz_program:
         const exec_kernels *kernels
         rz_op *op
@@ -179,3 +205,4 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_DELTA_RULE, RZ_OP_TOKEN_SHIFT, RZ_OP_COPY_HEADS, RZ_OP_INDEX_SCORES, RZ_OP_CHOOSE_KEYS
     int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM
+    int RZ_OP_LOW_RANK_DOWN, RZ_OP_LOW_RANK_UP

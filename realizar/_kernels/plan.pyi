@@ -4,6 +4,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from realizar._kernels.adapters import AdapterSet
+
 _Rows: TypeAlias = tuple[int, int]
 _Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, _Rows]
 _LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
@@ -79,4 +81,6 @@ class Program:
         reach: npt.NDArray[np.int32] | None = None,
         n_drafts: npt.NDArray[np.int32] | None = None,
         draft_slots: npt.NDArray[np.int32] | None = None,
+        adapter_sets: Sequence[AdapterSet] = (),
+        set_of: npt.NDArray[np.int32] | None = None,
     ) -> None: ...

@@ -15,11 +15,13 @@ from realizar._kernels.exec cimport (
     RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_HADAMARD, RZ_OP_LAYER_NORM,
     RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE,
     RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SOFTPLUS, RZ_OP_SWIGLU,
-    RZ_OP_GATHER_ROWS, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX, exec_kernels, rz_act_bytes, rz_batch,
+    RZ_OP_GATHER_ROWS, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX, exec_kernels, rz_act_bytes, rz_adapter_set,
+    rz_batch,
     rz_counter, rz_format_kernels, rz_is_rowwise, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
     rz_rows, rz_scratch_bytes, rz_weight,
 )
+from realizar._kernels.adapters cimport adapter_set_array
 from realizar._kernels.table cimport kernels
 
 _CODES = {
@@ -117,6 +119,7 @@ cdef class Program:
             free(<void *> self.program.op[i].index)
             free(<void *> self.program.op[i].scan)
             free(<void *> self.program.op[i].delta)
+            free(<void *> self.program.op[i].updates)
         free(self.program.op)
 
     # ---- checked addresses
@@ -317,11 +320,14 @@ cdef class Program:
             const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
             const int32_t[::1] encoder_lengths=None, const float[:, ::1] embeddings=None,
             const int32_t[::1] embedding_of=None, const int32_t[:, ::1] reach=None,
-            const int32_t[::1] n_drafts=None, const int32_t[::1] draft_slots=None):
-        """Run one step on the arrays of a checked Batch; releases the GIL."""
+            const int32_t[::1] n_drafts=None, const int32_t[::1] draft_slots=None, adapter_sets=(),
+            const int32_t[::1] set_of=None):
+        """Run one step on the arrays of a checked Batch; releases the GIL. set_of: the index of each sequence's set of
+        adapters, -1 for none."""
         cdef rz_batch batch
         cdef const int32_t *tables[16]
         cdef int32_t widths[16]
+        cdef rz_adapter_set **sets = NULL
         cdef const int32_t[:, ::1] table
         cdef int error = 0
         if <size_t> tokens.shape[0] > self.n_batch or tokens.shape[0] < 1:
@@ -345,10 +351,17 @@ cdef class Program:
             tables[group] = &table[0, 0] if table.shape[1] else NULL
             widths[group] = <int32_t> table.shape[1]
         batch.block_table, batch.table_width = tables, widths
-        with self.lock:
-            if self.scratch is None:
-                self._prepare()
-            with nogil:
-                error = rz_program_run(&self.program, &batch)
+        batch.n_set, batch.set, batch.set_of = 0, NULL, NULL
+        if set_of is not None:
+            sets = adapter_set_array(adapter_sets, set_of, batch.n_seqs)
+            batch.n_set, batch.set, batch.set_of = len(adapter_sets), <const rz_adapter_set **> sets, &set_of[0]
+        try:
+            with self.lock:
+                if self.scratch is None:
+                    self._prepare()
+                with nogil:
+                    error = rz_program_run(&self.program, &batch)
+        finally:
+            free(sets)
         if error:
             raise OSError(error, f"the worker threads cannot be started: {strerror(error).decode()}")

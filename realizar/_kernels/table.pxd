@@ -102,6 +102,10 @@ cdef extern from "realizar/table.h" nogil:
     ctypedef void rz_logit_falls_fn(const float *x, size_t n, const float *max, float *fall) noexcept nogil
     ctypedef void rz_logit_weights_fn(const float *x, float peak, size_t n, float *y) noexcept nogil
 
+    enum:
+        RZ_FACTOR_TILE
+    ctypedef void rz_add_product_fn(const float *h, const void *b, size_t rank, size_t n, float *y) noexcept nogil
+
     struct rz_kernels:
         const char *name
         void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y) noexcept nogil
@@ -136,6 +140,8 @@ cdef extern from "realizar/table.h" nogil:
         rz_logit_sums_fn *logit_sums
         rz_logit_falls_fn *logit_falls
         rz_logit_weights_fn *logit_weights
+        rz_add_product_fn *add_product_f32
+        rz_add_product_fn *add_product_f16
         rz_attend_fn *attend
         void (*attend_merge)(float *m, float *l, float *acc, float mp, float lp, const float *accp,
                              size_t head_dim) noexcept nogil

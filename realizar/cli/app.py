@@ -10,11 +10,13 @@ from realizar.cli import (
     bench,
     chat,
     compare,
+    control_vector,
     convert,
     doctor,
     gguf,
     imatrix,
     inspect,
+    lora,
     perplexity,
     plan,
     plugins,
@@ -35,12 +37,13 @@ app = typer.Typer(
 )
 COMMANDS = (
     run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, perplexity, compare,
-    imatrix, bench, doctor,
+    imatrix, control_vector, bench, doctor,
 )  # fmt: skip
 for module in COMMANDS:
-    app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
+    app.command(module.__name__.rpartition(".")[2].replace("_", "-"), epilog=module.EXAMPLE)(module.command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(gguf.app, name="gguf")
+app.add_typer(lora.app, name="lora")
 
 
 def _print_version(asked: bool) -> None:

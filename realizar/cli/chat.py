@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
-from realizar.cli import options
+from realizar.cli import adapters, options
 from realizar.cli.chat_commands import ChatCommands
 from realizar.cli.chat_input import is_interactive, questions
 from realizar.cli.conversation import Conversation, Message
@@ -38,6 +38,8 @@ def command(
     model: options.ModelOption = None,
     system: options.System = None,
     template_kwargs: options.TemplateKwargs = None,
+    lora: adapters.Lora = None,
+    control_vector: adapters.ControlVector = None,
     stats: options.Stats = False,
 ) -> None:
     """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the conversation, /help lists commands."""
@@ -46,6 +48,7 @@ def command(
         if llm.tokenizer.chat_template is None:
             raise TemplateError(f"{name} has no chat template; to continue a text, use realizar run --raw")
         sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
+        sampling = adapters.with_adapters(llm, sampling, lora, control_vector)
         chat = _Chat(llm, Conversation(system), sampling, template_kwargs, stats)
         commands = ChatCommands(chat.conversation, name, _say)
         for text in questions(commands.names):

@@ -20,15 +20,23 @@ def command(
     ],
     out: Annotated[Path, Argument(metavar="OUT.gguf", help="The file to write.")],
     target: Annotated[
-        str | None, Option(metavar="MODEL", help="Of an EAGLE-3 draft: the model for which it drafts, as GGUF.")
+        str | None,
+        Option(metavar="MODEL", help="Of an EAGLE-3 draft or an adapter: the model for which it is, as GGUF."),
     ] = None,
     type_name: Annotated[Literal["F32", "F16", "BF16", "Q8_0"], Option("--type", help="Type of the matrices.")] = "F16",
 ) -> None:
-    """Convert a Hugging Face checkpoint to a GGUF file; does not need torch."""
+    """Convert a Hugging Face checkpoint, or an adapter of PEFT, to a GGUF file; does not need torch."""
     from realizar.convert import convert
+    from realizar.convert.adapters import convert_adapter
+    from realizar.convert.peft import is_peft
 
+    model = None if target is None else store.resolve(target)
     with options.usage_errors():
-        result = convert(folder, out, type_name, None if target is None else store.resolve(target))
+        if is_peft(folder):
+            adapter = convert_adapter(folder, out, model)
+            print(f"{out}: adapter of {len(adapter.factors)} weights, {out.stat().st_size / 1e6:.1f} MB")
+            return
+        result = convert(folder, out, type_name, model)
     print(f"{out}: {result.architecture}, {result.n_tensors} tensors, {out.stat().st_size / 1e6:.1f} MB")
     if result.tokenizer is None:
         print(f"note: {folder} has no tokenizer; the model accepts only token ids", file=sys.stderr)

@@ -139,7 +139,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
 def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) -> dict[str, int]:
     """Return the peak RAM: all pages of the file, a full KV cache, and the buffers of steps of `n_batch` tokens."""
     activations = params.activations or model.default_activations
-    bind = BindParams(one.n_batch, one.n_ctx, activations, params.kv_type)
+    bind = BindParams(one.n_batch, one.n_ctx, activations, kv_type=params.kv_type)
     memory = [MemoryPlan(model.plan(name), model.tensors, bind, n_threads) for name in model.graphs]
     return {
         "weights": sum(info.n_bytes for info in model.file.tensors.values()),

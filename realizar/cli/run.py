@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, BadParameter, Option
 
-from realizar.cli import options
+from realizar.cli import adapters, options
 from realizar.cli.answer import write_answer
 from realizar.cli.loading import load
 from realizar.cli.text import read_text, write_stats
@@ -26,6 +26,8 @@ def command(
     system: options.System = None,
     template_kwargs: options.TemplateKwargs = None,
     raw: Annotated[bool, Option("--raw", help="Continue the text without the chat template.")] = False,
+    lora: adapters.Lora = None,
+    control_vector: adapters.ControlVector = None,
     stats: options.Stats = False,
 ) -> None:
     """Answer PROMPT with the model's chat template, or continue it if the model has none."""
@@ -35,6 +37,7 @@ def command(
     with load(name, engine) as llm:
         load_s = time.perf_counter() - begin
         sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
+        sampling = adapters.with_adapters(llm, sampling, lora, control_vector)
         if raw or llm.tokenizer.chat_template is None:
             answer = llm.stream(text, sampling)
         else:

@@ -26,6 +26,9 @@ def command(
         _Words,
         Option(help="Template for the first model, or MODEL=...: a file, or a name in the model's.", metavar="FILE"),
     ] = None,
+    lora: Annotated[
+        _Words, Option(help="LoRA adapter of the first model, a model of this name for clients.", metavar="NAME=PATH")
+    ] = None,
     api_key: Annotated[str | None, Option(help="Keys, separated by commas.", metavar="KEY,KEY...")] = None,
     api_key_file: Annotated[Path | None, Option(help="File with a key in each line.")] = None,
     cors: Annotated[_Words, Option(help="Origin whose pages may use the server; * allows all.")] = None,

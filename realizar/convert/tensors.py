@@ -50,7 +50,7 @@ def output_tensors(
     """
     checkpoint = architecture.checkpoint or Checkpoint(())
     names, tied = dict(checkpoint.all_names(folder.config)), checkpoint.tied(folder.config)
-    folder.detect_prefix(str(_name(names["token_embd"])))
+    folder.detect_prefix(str(name_of(names["token_embd"])))
     if tied:  # architectures whose GGUF files are never tied get a copy as the output matrix
         names["output"] = names["token_embd"]
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
@@ -58,7 +58,7 @@ def output_tensors(
             continue
         table = weight.split(name) if weight.parts and _in_parts(folder, names, name, weight) else {name: weight}
         for part, w in table.items():
-            found = list(_weight(folder, _source(names, part), part, w, hp, type_name))
+            found = list(_weight(folder, source_of(names, part), part, w, hp, type_name))
             yield from found
             if found and w.bias is not False:
                 yield from _bias(folder, names, part, w, hp)
@@ -73,7 +73,7 @@ def layer_numbers(folder: CheckpointFolder, architecture: Architecture, n_layer:
         If one is missing, or has several numbers.
     """
     checkpoint = architecture.checkpoint or Checkpoint(())
-    folder.detect_prefix(str(_name(checkpoint.all_names(folder.config)["token_embd"])))
+    folder.detect_prefix(str(name_of(checkpoint.all_names(folder.config)["token_embd"])))
     out: dict[str, list[float]] = {}
     for key, name in checkpoint.numbers.items():
         names = [name.replace("{i}", str(i)) for i in range(n_layer)]
@@ -117,10 +117,10 @@ def _expected(folder: CheckpointFolder, names: Names, name: str, weight: Weight)
     layer_prefix = name[: name.rfind(".") + 1]
 
     def exists(other: str) -> bool:
-        source = _source(names, layer_prefix + other)
+        source = source_of(names, layer_prefix + other)
         if callable(source):
             return source(folder.config) is not None
-        checkpoint_name = _name(source)
+        checkpoint_name = name_of(source)
         return checkpoint_name is not None and folder.has(checkpoint_name)
 
     return (weight.where is None or exists(weight.where)) and (weight.unless is None or not exists(weight.unless))
@@ -128,11 +128,11 @@ def _expected(folder: CheckpointFolder, names: Names, name: str, weight: Weight)
 
 def _in_parts(folder: CheckpointFolder, names: Names, name: str, weight: Weight) -> bool:
     """Whether the checkpoint stores a weight as separate parts: all exist, or the table has no name for the whole."""
-    checkpoint_name = [_name(_source(names, part)) for part in weight.split(name)]
-    return _source(names, name) is None or all(part is not None and folder.has(part) for part in checkpoint_name)
+    checkpoint_name = [name_of(source_of(names, part)) for part in weight.split(name)]
+    return source_of(names, name) is None or all(part is not None and folder.has(part) for part in checkpoint_name)
 
 
-def _source(names: Names, name: str) -> TensorSource | None:
+def source_of(names: Names, name: str) -> TensorSource | None:
     """Return a tensor's source: the row of its name, or the row for all layers with the layer index filled in."""
     layer = re.search(r"\.(\d+)\.", name)
     if name in names or layer is None:
@@ -143,7 +143,7 @@ def _source(names: Names, name: str) -> TensorSource | None:
     return (source[0].replace("{i}", layer[1]), source[1]) if isinstance(source, tuple) else source
 
 
-def _name(source: TensorSource | None) -> str | None:
+def name_of(source: TensorSource | None) -> str | None:
     """Return a source's name in the checkpoint; None if it is made from config.json."""
     return source if isinstance(source, str) else source[0] if isinstance(source, tuple) else None
 
@@ -151,7 +151,7 @@ def _name(source: TensorSource | None) -> str | None:
 def _weight(
     folder: CheckpointFolder, source: TensorSource | None, name: str, weight: Weight, hp: Any, type_name: str
 ) -> Iterator[OutputTensor]:
-    checkpoint_name = _name(source)
+    checkpoint_name = name_of(source)
     full = name + weight.suffix
     if callable(source):
         made = source(folder.config)
@@ -177,8 +177,8 @@ def _weight(
 
 def _bias(folder: CheckpointFolder, names: Names, name: str, weight: Weight, hp: Any) -> Iterator[OutputTensor]:
     full = f"{name}.bias"
-    source = _source(names, full) or _bias_source(_source(names, name))
-    checkpoint_name = _name(source)
+    source = source_of(names, full) or _bias_source(source_of(names, name))
+    checkpoint_name = name_of(source)
     if checkpoint_name is None or not folder.has(checkpoint_name):
         if weight.bias:
             raise TensorError(f"{full}: the architecture needs it, but {folder.folder} has no {checkpoint_name}")
@@ -191,7 +191,7 @@ def _bias(folder: CheckpointFolder, names: Names, name: str, weight: Weight, hp:
 
 def _bias_source(source: TensorSource | None) -> TensorSource | None:
     """Return the source of a weight's bias."""
-    checkpoint_name = _name(source)
+    checkpoint_name = name_of(source)
     if checkpoint_name is None:
         return None
     bias = "|".join(f"{name}.bias" for name in checkpoint_name.split("|"))

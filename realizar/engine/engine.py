@@ -13,28 +13,20 @@ from realizar.engine.cache.kv_cache import KVCache
 from realizar.engine.intake import Intake
 from realizar.engine.loop import EngineLoop, Waiting, leads_to
 from realizar.engine.runner import Runner
-from realizar.engine.saving import RestoreRequest
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.speculation import DraftBlockRunner, make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
 from realizar.engine.step import advance
+from realizar.engine.submissions import Submissions
 from realizar.errors import RealizarError, memory_for
-from realizar.params.checks import check, is_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from realizar.calls import Reasoning, ToolUse
-    from realizar.engine.beams import Beams
     from realizar.engine.cache.chunk import Chunk
-    from realizar.engine.cache.saved import SavedCache
-    from realizar.engine.generation import Generation
     from realizar.engine.request import Request
-    from realizar.engine.saving import SaveRequest
-    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, RankRequest, ScoreRequest
     from realizar.model import Model
-    from realizar.params import EngineParams, SamplingParams
-    from realizar.params.prompt import TokenPrompt
+    from realizar.params import EngineParams
     from realizar.runtime.backend import Backend
 
 R = TypeVar("R", bound="Request")
@@ -45,7 +37,7 @@ STACK_FRAMES = 100
 """Depth of calls that a step needs at most: a thread with less stack left must not begin a step of others' requests."""
 
 
-class Engine:
+class Engine(Submissions):
     """A model, its cache, and the requests that share them.
 
     Any thread may submit requests and wait for them, or read their events (`EngineLoop.submit`). A step computes some
@@ -73,6 +65,8 @@ class Engine:
         Proposes draft tokens, if the params ask for speculative decoding.
     n_ctx : int
         Tokens of one sequence at most.
+    adapters : LoadedAdapters
+        Those that requests may use.
     """
 
     def __init__(
@@ -97,6 +91,7 @@ class Engine:
             self.speculator = make_speculator(params, self.runner, draft)
             self.scheduler = Scheduler(self.cache, params.max_waiting)
             self._intake = Intake(self.runner)
+            self.adapters = self._intake.adapters
             self.loop = EngineLoop(self)
             if_it_fails.pop_all()
         forks.in_child(self._after_fork)
@@ -193,71 +188,6 @@ class Engine:
         self._counts.add(n, seconds)
         self.scheduler.cost.learn_step(n, seconds)
         return values
-
-    def generate(
-        self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0,
-        reasoning: Reasoning | None = None,
-    ) -> Generation:  # fmt: skip
-        """Submit a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
-        with self._submitting():
-            begin = time.perf_counter()
-            request = self._intake.generation(prompt, params, tools, reasoning)
-            request.deadline -= time.perf_counter() - begin  # max_time counts from here
-            if self.speculator is not None:
-                self.speculator.attach(request)
-            return self._added(request, priority)
-
-    def beam_search(
-        self, prompt: TokenPrompt, params: SamplingParams, priority: int = 0, reasoning: Reasoning | None = None
-    ) -> Beams:
-        """Submit a prompt for beam search with n_beams beams. Raises as `generate`."""
-        with self._submitting():
-            begin = time.perf_counter()
-            request = self._intake.beams(prompt, params, reasoning)
-            request.deadline -= time.perf_counter() - begin
-            return self._added(request, priority)
-
-    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0) -> ScoreRequest:
-        """Submit a prompt and a continuation to score; `wait` for it. Raises as `Intake.score` and `Scheduler.add`."""
-        with self._submitting():
-            return self._added(self._intake.score(prompt, continuation, n_top), priority)
-
-    def logits(
-        self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None, priority: int = 0
-    ) -> LogitsRequest:
-        """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
-        with self._submitting():
-            return self._added(self._intake.logits(tokens, encoder_tokens), priority)
-
-    def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
-        """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        with self._submitting():
-            return self._added(self._intake.embedding(tokens), priority)
-
-    def rank(self, tokens: TokenPrompt, output: str = "rank", priority: int = 0) -> RankRequest:
-        """Submit tokens for the classification head; `wait` for it. Raises as `Intake.rank`."""
-        with self._submitting():
-            return self._added(self._intake.rank(tokens, output), priority)
-
-    def save(self, tokens: TokenPrompt, priority: int = 0) -> SaveRequest:
-        """Submit a prompt whose blocks are wanted; `wait` for it. Raises as `Intake.saving` and `Scheduler.add`."""
-        with self._submitting():
-            return self._added(self._intake.saving(tokens), priority)
-
-    def restore(self, saved: SavedCache, priority: int = 0) -> RestoreRequest:
-        """Submit blocks for the prefix cache; `wait` for it. Raises as `Scheduler.add`."""
-        with self._submitting():
-            return self._added(RestoreRequest(self.cache, saved), priority)
-
-    def _submitting(self) -> memory_for:
-        return memory_for("submitting a request", self._memory)
-
-    def _added(self, request: R, priority: int) -> R:
-        check(is_int(priority), "priority", priority, "an integer")
-        request.priority = priority
-        self.scheduler.add(request)
-        self.loop.wake()
-        return request
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Have steps made until `ready()`, which must come true when the requests it looks at are over.

@@ -40,6 +40,8 @@ class Guided(Sequence):
         0: the negative prompt only; 1: the prompt only; more extrapolates.
     content : Content, optional
         That of the prompt.
+    adapter : int
+        Number of the adapters of both.
     program : str
         The program that computes both.
 
@@ -56,10 +58,10 @@ class Guided(Sequence):
 
     def __init__(
         self, cache: KVCache, tokens: Iterable[int], negative: Iterable[int], scale: float,
-        content: Content | None = None, *, program: str = "decode",
+        content: Content | None = None, *, adapter: int = 0, program: str = "decode",
     ) -> None:  # fmt: skip
-        super().__init__(cache, tokens, content=content, program=program)
-        self.negative = Sequence(cache, negative, program=program)
+        super().__init__(cache, tokens, content=content, adapter=adapter, program=program)
+        self.negative = Sequence(cache, negative, adapter=adapter, program=program)
         self.scale = scale
 
     @property

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from realizar._kernels.sampling import Candidates
+from realizar.engine.adapters import LoadedAdapters
 from realizar.engine.beams import Beams
 from realizar.engine.cache.content import Content
 from realizar.engine.cache.sequence import Sequence
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from realizar.calls import Reasoning, ToolUse
-    from realizar.engine.request import TextRequest
+    from realizar.engine.request import Request
     from realizar.engine.runner import Runner
     from realizar.params.prompt import TokenPrompt
+    from realizar.runtime.adapters import AdapterSet
     from realizar.tokenizer import Tokenizer
 
 
-T = TypeVar("T", bound="TextRequest")
+R = TypeVar("R", bound="Request")
 
 _NO_CONSTRAINT: dict[str, Any] = dict.fromkeys(CONSTRAINTS)
 
@@ -73,11 +75,13 @@ class Intake:
     ----------
     sampling_defaults : mapping
         The model file's values for params that a request leaves unset.
+    adapters : LoadedAdapters
     """
 
     def __init__(self, runner: Runner) -> None:
         self.model = runner.model
         self.cache = runner.cache
+        self.adapters = LoadedAdapters(runner.model, runner)
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
 
     def generation(
@@ -112,7 +116,9 @@ class Intake:
         """Return a request for the best continuations of a prompt. Raises as `generation`."""
         return self._made(prompt, params, partial(Beams, reasoning=reasoning), reasoning, searched=True)
 
-    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
+    def score(
+        self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, params: SamplingParams
+    ) -> ScoreRequest:
         """Return a request for the scores of a continuation of a prompt, or of an answer to an encoder input.
 
         Raises as `generation`, and ParameterError if n_top, the best tokens to report in each place, is not in
@@ -125,14 +131,17 @@ class Intake:
         if self.model.has_encoder:
             given, encoder_tokens = Prompt([self.model.decoder_start], None), self._encoder_tokens(given)
         ids = [*given.ids, *tokens[:-1]]
-        seq = Sequence(self.cache, ids, encoder_tokens, given.content, program=self.model.main)
+        adapters, number = self._adapters_of(params)
+        seq = Sequence(self.cache, ids, encoder_tokens, given.content, adapter=number, program=self.model.main)
         wanted = self._prompt_logprobs(np.array(tokens, np.int32), len(given.ids), n_top)
-        return ScoreRequest(seq, wanted, len(given.ids))
+        return _holding(ScoreRequest(seq, wanted, len(given.ids)), adapters)
 
     def _prompt_logprobs(self, tokens: NDArray[np.int32], first: int, n_top: int) -> PromptLogprobs:
         return PromptLogprobs(tokens, first, n_top, self._candidates, self.model.tokenizer.token_bytes)
 
-    def logits(self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(
+        self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None, params: SamplingParams
+    ) -> LogitsRequest:
         """Return a request for the logits of a text, or of an answer to an encoder input. Raises as `generation`."""
         self._need_decoder("logits")
         if self.model.has_encoder != (encoder_tokens is not None):
@@ -144,13 +153,15 @@ class Intake:
             )
         read = () if encoder_tokens is None else self._encoder_tokens(self._checked(encoder_tokens))
         ids, content = self._checked(tokens)
-        seq = Sequence(self.cache, ids, read, content, program=self.model.main)
-        return LogitsRequest(seq, self.model.hp.n_vocab)
+        adapters, number = self._adapters_of(params)
+        seq = Sequence(self.cache, ids, read, content, adapter=number, program=self.model.main)
+        return _holding(LogitsRequest(seq, self.model.hp.n_vocab), adapters)
 
-    def embedding(self, tokens: TokenPrompt) -> EmbeddingRequest:
+    def embedding(self, tokens: TokenPrompt, params: SamplingParams) -> EmbeddingRequest:
         """Return a request for the hidden states of a text. Raises as `generation`."""
         output = "hidden" if self.model.has_encoder else self.model.hidden
-        return EmbeddingRequest(self._read(tokens), self.model.n_hidden, output)
+        adapters, number = self._adapters_of(params)
+        return _holding(EmbeddingRequest(self._read(tokens, number), self.model.n_hidden, output), adapters)
 
     def rank(self, tokens: TokenPrompt, output: str = "rank") -> RankRequest:
         """Return a request for an output of the classification head: "rank", or its probabilities, "classes".
@@ -166,18 +177,23 @@ class Intake:
         given = self._checked(tokens)
         return SaveRequest(Sequence(self.cache, given.ids, content=given.content, program=self.model.main))
 
-    def _read(self, tokens: TokenPrompt) -> Sequence:
+    def _adapters_of(self, params: SamplingParams) -> tuple[AdapterSet | None, int]:
+        """Return the adapters that params ask for and their number, 0 for none."""
+        found = self.adapters.set_of(params)
+        return found, 0 if found is None else found.number
+
+    def _read(self, tokens: TokenPrompt, adapter: int = 0) -> Sequence:
         """Return a text that is not continued: the input of the encoder, where the model has one."""
         prompt = self._checked(tokens)
         if self.model.has_encoder:
-            return Sequence(self.cache, (), self._encoder_tokens(prompt))
-        return Sequence(self.cache, prompt.ids, content=prompt.content, program=self.model.main)
+            return Sequence(self.cache, (), self._encoder_tokens(prompt), adapter=adapter)
+        return Sequence(self.cache, prompt.ids, content=prompt.content, adapter=adapter, program=self.model.main)
 
     def _made(
         self, prompt: TokenPrompt, params: SamplingParams,
-        make: Callable[[Sequence, ResolvedParams, SamplerChain, Tokenizer], T], reasoning: Reasoning | None,
+        make: Callable[[Sequence, ResolvedParams, SamplerChain, Tokenizer], R], reasoning: Reasoning | None,
         searched: bool,
-    ) -> T:  # fmt: skip
+    ) -> R:  # fmt: skip
         """Return a request for continuations of a prompt; an expired one if its constraint took all of max_time."""
         self._need_decoder("generate")
         checked = self._checked(prompt)
@@ -203,15 +219,16 @@ class Intake:
         if params.token_healing:
             ids, known = self._texts.without_last(checked.ids)
             checked = Prompt(ids, checked.content and checked.content.beginning(len(ids)))
-        seq = self._sequence(checked, params)
+        adapters, number = self._adapters_of(params)
+        seq = self._sequence(checked, params, number)
         n_history, tokenizer = len(seq.history), self.model.tokenizer
         try:
-            return make(seq, params, self._chain(params, n_history, known, reasoning), tokenizer)
+            request = make(seq, params, self._chain(params, n_history, known, reasoning), tokenizer)
         except OutOfTimeError:
             late = replace(params, **_NO_CONSTRAINT)
             request = make(seq, late, self._chain(late, n_history, known, None), tokenizer)
             request.deadline = -math.inf  # it ends before its first token: none comes without the constraint
-            return request
+        return _holding(request, adapters)
 
     def _chain(self, params: ResolvedParams, n: int, known: bytes, reasoning: Reasoning | None) -> SamplerChain:
         tokenizer = self.model.tokenizer
@@ -261,18 +278,18 @@ class Intake:
             if holds:
                 raise ParameterError(f"context_shift: {reason}")
 
-    def _sequence(self, prompt: Prompt, params: SamplingParams) -> Sequence:
+    def _sequence(self, prompt: Prompt, params: SamplingParams, adapter: int) -> Sequence:
         """Return a prompt as it is to be continued: after an encoder input, or next to a negative prompt."""
         program = self.model.main
         if self.model.has_encoder:
             if params.cfg_scale != 1.0:
                 raise ParameterError(f"cfg_scale={params.cfg_scale}: this model has an encoder; leave it at 1")
-            return Sequence(self.cache, [self.model.decoder_start], self._encoder_tokens(prompt))
+            return Sequence(self.cache, [self.model.decoder_start], self._encoder_tokens(prompt), adapter=adapter)
         if params.cfg_scale == 1.0:
-            return Sequence(self.cache, prompt.ids, content=prompt.content, program=program)
+            return Sequence(self.cache, prompt.ids, content=prompt.content, adapter=adapter, program=program)
         seq = Guided(
             self.cache, prompt.ids, self._negative(prompt, params.negative_prompt), params.cfg_scale, prompt.content,
-            program=program,
+            adapter=adapter, program=program,
         )  # fmt: skip
         if seq.n_last + 1 > self.cache.n_batch:
             raise ParameterError(
@@ -374,3 +391,9 @@ class Intake:
         for token in ids:
             if not 0 <= token < n_vocab:
                 raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")
+
+
+def _holding(request: R, adapters: AdapterSet | None) -> R:
+    """Return a request that holds its adapters until it is over."""
+    request.adapters = adapters
+    return request

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from realizar.engine.preemption import PreemptionCost, Swapped
     from realizar.engine.scoring import PromptLogprobs
     from realizar.params import SamplingParams
+    from realizar.runtime.adapters import AdapterSet
 
 
 class Request(ABC):
@@ -59,6 +60,8 @@ class Request(ABC):
         Number of later requests that were admitted before it.
     error : BaseException | None
         The error that ended it.
+    adapters : AdapterSet | None
+        Those of its sequences, held here so that the runner finds them by their number.
     """
 
     output = "logits"
@@ -68,6 +71,7 @@ class Request(ABC):
     is_paused = False
     priority = 0
     number = 0
+    adapters: AdapterSet | None = None
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
         self.seq = seq

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realizar.forks import cached_property
+from realizar.runtime.adapters import AdapterTable, control_places, side_ops_for
 from realizar.runtime.backend import CompileParams
 from realizar.runtime.batch import Batch
 from realizar.runtime.logit_rows import LogitRows
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend, Program
+    from realizar.runtime.side_ops import SideOps
 
     Array = npt.NDArray[Any]
 
@@ -45,6 +49,8 @@ class Runner:
     activations : {"int8", "int16", "f32"}
         What the inputs of products with quantized weights are rounded to.
     backend : Backend
+    adapters : AdapterTable
+        The sets of adapters that sequences have.
     """
 
     def __init__(self, model: Model, cache: KVCache, params: EngineParams, backend: Backend) -> None:
@@ -52,8 +58,10 @@ class Runner:
         self.cache = cache
         self.backend = backend
         self.activations = params.activations or model.default_activations
+        self.adapters = AdapterTable()
         self._compile_params = CompileParams(cache.n_batch, cache.n_ctx, self.activations)
-        self._programs: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...]], Program] = {}
+        self._programs: dict[tuple[Any, ...], Program] = {}
+        self._side: SideOps | None = None
         self._numbers = np.arange(cache.n_batch + 1, dtype=np.int32)
         self._no_slots = np.zeros(cache.n_batch, np.int32)
         self._has_cross = any(cache.cross)
@@ -66,10 +74,31 @@ class Runner:
         """Threads that compute a step, the caller's included."""
         return self.backend.n_threads
 
-    def program(self, outputs: Iterable[str] | None, name: str | None = None, overrides: Iterable[str] = ()) -> Program:
+    @cached_property
+    def control_places(self) -> dict[str, str]:
+        """Where control vectors can be added: place -> name of the hidden state."""
+        hp = self.model.hp
+        return control_places(self.model.graphs[self.model.main], hp.n_layer, hp.n_embd)
+
+    def _side_ops(self, batch: Batch) -> SideOps | None:
+        """Return the side ops for a step; programs with others than before are compiled anew."""
+        if batch.adapters is None:
+            return None
+        found = [self.adapters.get(number) for number in dict.fromkeys(batch.adapters.tolist())]
+        side = side_ops_for([each for each in found if each is not None], self.control_places, self._side)
+        if side != self._side:
+            self._programs = {key: program for key, program in self._programs.items() if key[3] is None}
+            self._side = side
+        return self._side
+
+    def program(
+        self, outputs: Iterable[str] | None, name: str | None = None, overrides: Iterable[str] = (),
+        side: SideOps | None = None,
+    ) -> Program:  # fmt: skip
         """Return a program, the main one by default, for its own outputs (None) or for the values of these names.
 
-        The caller of a step passes in the values named in `overrides`.
+        The caller of a step passes in the values named in `overrides`. Without `side`, it applies no adapters, and
+        costs nothing for them.
 
         Raises
         ------
@@ -77,10 +106,11 @@ class Runner:
             If there is no program or no value of such a name.
         """
         name = name or self.model.main
-        key = (name, None if outputs is None else tuple(outputs), tuple(overrides))
+        key = (name, None if outputs is None else tuple(outputs), tuple(overrides), side)
         if key not in self._programs:
-            plan = self.model.plan(*key, passes=self.backend.passes)
-            self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, self._compile_params)
+            plan = self.model.plan(*key[:3], passes=self.backend.passes, side=side)
+            params = replace(self._compile_params, adapters=None if side is None else self.adapters)
+            self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, params)
         return self._programs[key]
 
     def forget_programs(self) -> None:
@@ -163,7 +193,8 @@ class Runner:
         """
         self.cache.flush()
         given = {} if overrides is None else {"overrides": overrides}
-        found: dict[str, Any] = dict(self.program(outputs, program, overrides or ()).run(batch, **given))
+        chosen = self.program(outputs, program, overrides or (), self._side_ops(batch))
+        found: dict[str, Any] = dict(chosen.run(batch, **given))
         for values in found.values():
             values.flags.writeable = False
         if "logits" in found:

@@ -273,9 +273,30 @@ def _hadamard(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [y.reshape(x[0].shape)]
 
 
+def _low_rank(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    """LoRA (https://arxiv.org/abs/2106.09685), section 4.1, for each adapter of the sequence in its order."""
+    h = x[0].reshape(len(x[0]), -1).astype(np.float64)
+    out = []
+    for name, product in zip(node.attrs["targets"], x[1:], strict=True):
+        y = product.astype(np.float64)
+        for a, b, scale in () if inputs.adapters is None else inputs.adapters.factors(name):
+            y = y + (scale * (h @ a.astype(np.float64).T)) @ b.astype(np.float64).T
+        out.append(y)
+    return out
+
+
+def _control_vector(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    y = x[0].astype(np.float64)
+    for _, b, scale in () if inputs.adapters is None else inputs.adapters.factors(node.attrs["place"]):
+        y = y + scale * b[:, 0].astype(np.float64)
+    return [y]
+
+
 DEFINITIONS: dict[str, Definition] = {
     "embed": _embed,
     "linear": _linear,
+    "low_rank": _low_rank,
+    "control_vector": _control_vector,
     "rms_norm": _rms_norm,
     "layer_norm": _layer_norm,
     "add": lambda node, x, inputs: [x[0] + x[1]],

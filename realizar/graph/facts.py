@@ -161,6 +161,11 @@ def expert_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratc
     ]
 
 
+def low_rank_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
+    """A x for each product, of all adapters of a sequence."""
+    return [Scratch("ax", len(attrs["targets"]), attrs["max_rank"])]
+
+
 # ---- keys and values
 
 

@@ -79,6 +79,8 @@ class OpSpec:
         Whether the caller of a step passes its output in.
     selects_rows : bool
         Whether its output has a row for each row of the step that is an output, and not for every row.
+    in_place : bool
+        Whether its outputs are its last inputs, changed in their memory; no other op may read these inputs.
     pools : bool
         Whether its output depends on all rows of a sequence, which must then be in one step.
     over_last : bool
@@ -116,6 +118,7 @@ class OpSpec:
     is_lookup: bool = False
     is_override: bool = False
     selects_rows: bool = False
+    in_place: bool = False
     pools: bool = False
     over_last: bool = False
     quantizes_output: bool = False
@@ -165,6 +168,7 @@ def _rows() -> Iterable[OpSpec]:
         "per_head_linear", "y[h] = W[h] x[h], a matrix for each head", ("rows", "transposed"), shapes.per_head_linear,
         uses=facts.per_head_linear_uses, scratch=facts.per_head_linear_scratch,
     )  # fmt: skip
+    yield from _adapter_rows()
     yield OpSpec("override", "y[t] = the row that the caller of the step passes in", (), shapes.first, inputs=(),
                  rowwise=False, is_override=True)  # fmt: skip
     yield OpSpec("gather_rows", "y[m] = x[outputs[m]]", (), shapes.first, rowwise=False, selects_rows=True)
@@ -273,6 +277,15 @@ def _expert_rows() -> Iterable[OpSpec]:
     yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
                  ("activation", "bias", "scales", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
                  uses=facts.expert_uses, scratch=facts.expert_scratch, takes_expert_scales=True)  # fmt: skip
+
+
+def _adapter_rows() -> Iterable[OpSpec]:
+    """Ops that passes add for the adapters of a sequence; no architecture records them."""
+    yield OpSpec("low_rank", "z_j = y_j + sum over the adapters of B_j (scale * A_j x), in place of y_j",
+                 ("targets", "max_rank"), shapes.low_rank, inputs=("x", "y"), scratch=facts.low_rank_scratch,
+                 in_place=True)  # fmt: skip
+    yield OpSpec("control_vector", "z = y + sum over the control vectors of scale * v, in place of y", ("place",),
+                 shapes.first, inputs=("y",), in_place=True)  # fmt: skip
 
 
 OPS: dict[str, OpSpec] = {

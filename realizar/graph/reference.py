@@ -6,9 +6,9 @@ once to float32. A plugin's op is evaluated by its own definition, one row at a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,16 @@ class NewKeyValues:
         return self.cached[cache]
 
 
+class AdapterFactors(Protocol):
+    """The adapters of a sequence."""
+
+    def factors(self, name: str) -> Iterable[tuple[Any, F32, float]]:
+        """Yield A [rank, n_in], B [n_out, rank] and the scale of each adapter that updates products with a weight.
+
+        By the name of a place for control vectors: None, the vector as [n, 1], and the scale.
+        """
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The inputs of one run.
@@ -95,6 +105,8 @@ class Inputs:
         The cached keys and values; by default the sequence begins with this run.
     embeddings : dict of float32 [n_embd]
         Row -> the embedding that replaces that of its token.
+    adapters : AdapterFactors | None
+        Those of the sequence; None if it has none.
     picked : int32 [m] | None
         The rows that the inputs of the node have, where the others have been dropped; None for all.
     spans : list of (int, int)
@@ -114,6 +126,7 @@ class Inputs:
     embeddings: Mapping[int, F32] = field(default_factory=dict)
     spans: Sequence[tuple[int, int]] = ()
     states: dict[str, F32] = field(default_factory=dict)
+    adapters: AdapterFactors | None = None
     picked: npt.NDArray[np.int32] | None = None
 
 

@@ -61,6 +61,12 @@ def hadamard(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [x]
 
 
+def low_rank(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """Those of the products, which follow the input of all of them."""
+    _need(len(inputs) == 1 + len(attrs["targets"]), f"low_rank: {len(inputs) - 1} products of {attrs['targets']}")
+    return inputs[1:]
+
+
 def same(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The common shape of all inputs."""
     _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
 from realizar.errors import ParameterError, short_repr
+from realizar.params.adapters import Lora
 from realizar.params.prompt import NO_LISTS, Embeddings, is_part
 from realizar.params.sampling import SamplingParams
 
@@ -74,8 +76,10 @@ def no_params(found: Any) -> ParameterError:
     return ParameterError(f"params: SamplingParams are needed, found {short_repr(found)}{remedy}")
 
 
-def chosen_params(params: Any, sampling_params: Any) -> Any:
+def chosen_params(params: Any, sampling_params: Any, lora: Lora = None) -> Any:
     """Return the params of a call, which may be given by the name that vLLM has for them; None if not given.
+
+    With `lora`, all of them have these adapters.
 
     Raises
     ------
@@ -84,7 +88,14 @@ def chosen_params(params: Any, sampling_params: Any) -> Any:
     """
     if params is not None and sampling_params is not None:
         raise ParameterError("params and sampling_params: both were given; sampling_params is another name of params")
-    return sampling_params if params is None else params
+    chosen = sampling_params if params is None else params
+    if lora is None:
+        return chosen
+    if chosen is None or isinstance(chosen, SamplingParams):
+        return replace(SamplingParams() if chosen is None else chosen, lora=lora)
+    if isinstance(chosen, Mapping) or not isinstance(chosen, Iterable):
+        raise no_params(chosen)
+    return [replace(each, lora=lora) if isinstance(each, SamplingParams) else each for each in chosen]
 
 
 def params_of_each(params: SamplingParams | Iterable[SamplingParams], n: int) -> list[SamplingParams]:

@@ -8,6 +8,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal
 
 from realizar.errors import ParameterError
+from realizar.params.adapters import Control, Lora, checked_control, checked_lora
 from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
 from realizar.params.decoding_checks import check_completions, check_guidance
 from realizar.params.names import SAMPLING_HINTS, explains_unknown_names
@@ -197,6 +198,10 @@ class SamplingParams:
         recomputed. If False, generation ends with finish_reason "context".
     n_keep : int
         Tokens at the beginning of the prompt that a context shift keeps.
+    lora : str or mapping
+        LoRA adapter to apply, or adapters with their scales, such as {"sql": 0.5}; by default none (docs/adapters.md).
+    control_vector : str or mapping
+        Control vector to add, or vectors with a scale, or with a scale, the first and the last layer.
     structured_outputs : StructuredOutputsParams or mapping, optional
         vLLM's way to write json_schema, regex, choice or grammar, one of which is set from it.
 
@@ -266,6 +271,8 @@ class SamplingParams:
     truncate_prompt: int | Literal["left"] | None = None
     context_shift: bool = False
     n_keep: int = 0
+    lora: Lora | tuple[Any, ...] = ()
+    control_vector: Control | tuple[Any, ...] = ()
     structured_outputs: InitVar[StructuredOutputsParams | Mapping[str, Any] | None] = None
 
     @property
@@ -311,6 +318,8 @@ class SamplingParams:
         check(known, "truncate_prompt", cut, "an integer >= 1, 'left' or None")
         check(is_int(self.n_keep) and self.n_keep >= 0, "n_keep", self.n_keep, "an integer >= 0")
         check(self.n_keep == 0 or self.context_shift, "n_keep", self.n_keep, "0 without context_shift")
+        object.__setattr__(self, "lora", checked_lora(self.lora))
+        object.__setattr__(self, "control_vector", checked_control(self.control_vector))
         check_completions(self)
         check_guidance(self)
         if self.samplers is not None:

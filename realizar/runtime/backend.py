@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from realizar.graph import State
     from realizar.params import Activations
+    from realizar.runtime.adapters import AdapterTable
     from realizar.runtime.batch import Batch
     from realizar.runtime.passes import Pass
     from realizar.runtime.plan import CacheGroup, Plan
@@ -49,11 +50,14 @@ class CompileParams:
         Maximum number of tokens of a sequence.
     activations : {"int8", "int16", "f32"}
         The type to which inputs of products with quantized weights are rounded.
+    adapters : AdapterTable | None
+        Where the side ops of the plan find the adapters of a step's sequences.
     """
 
     n_batch: int
     n_ctx: int
     activations: Activations = "int8"
+    adapters: AdapterTable | None = None
 
 
 class Storage(Protocol):

@@ -56,7 +56,7 @@ class Batch:
         each other in both directions although attention is causal: row q sees row p if p is not after q (and within the
         window, if there is one), or if both are in one span. None if there are none.
     adapters : int32 [s] | None
-        Number of each sequence's low-rank adapter, 0 for none; None if no sequence has one.
+        Number of each sequence's set of adapters (`AdapterTable`), 0 for none; None if no sequence has any.
     n_drafts : int32 [s] | None
         Number of trailing rows of each sequence that are draft tokens, less than its rows; None if there are none, or
         the model has no recurrent states. States before them stay in `state_slots`.

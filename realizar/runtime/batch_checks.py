@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.runtime.adapters import AdapterTable
     from realizar.runtime.plan import Plan
     from realizar.runtime.weights import Tensor
 
@@ -90,10 +91,14 @@ class BatchChecks:
     ----------
     plan : Plan
     limits : Limits
+    adapters : AdapterTable, optional
+        Those that sequences may have.
     """
 
-    def __init__(self, plan: Plan, limits: Limits) -> None:
+    def __init__(self, plan: Plan, limits: Limits, adapters: AdapterTable | None = None) -> None:
         self._plan = plan
+        self._adapters = adapters
+        self._max_rank = min((op.attrs["max_rank"] for op in plan.ops if op.op == "low_rank"), default=UNLIMITED)
         self._limits = limits
         self._reads_encoder = "encoder" in plan.inputs
         self._n_axes = plan.n_axes
@@ -148,10 +153,8 @@ class BatchChecks:
     def _check_parts(self, batch: Batch) -> None:
         """Check adapters, embeddings and spans: whether this program supports them, and their shapes."""
         batch.check()
-        if batch.adapters is not None and batch.adapters.any():
-            raise ParameterError(
-                f"Batch.adapters: {batch.adapters.max()}; low-rank adapters are not supported yet, use 0"
-            )
+        if batch.adapters is not None:
+            self._check_adapters(batch.adapters)
         if batch.embeddings is None:
             return
         if "embeddings" not in self._plan.inputs:
@@ -162,6 +165,19 @@ class BatchChecks:
                 (n_embd,), found = self._plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
                 if found != n_embd:
                     raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program needs {n_embd}")
+
+    def _check_adapters(self, numbers: npt.NDArray[np.int32]) -> None:
+        """Check that there is a set of adapters for every number but 0."""
+        for number in numbers[numbers > 0].tolist():
+            if self._adapters is None:
+                raise ParameterError(f"Batch.adapters: {number}; this program was compiled without adapters, use 0")
+            found = self._adapters.get(number)
+            if found is None:
+                raise ParameterError(f"Batch.adapters: there is no set of adapters with number {number}")
+            if found.rank > self._max_rank:
+                raise ParameterError(
+                    f"Batch.adapters: rank {found.rank}; this program was compiled for {self._max_rank}"
+                )
 
     def _check_ids(self, batch: Batch) -> None:
         limits = self._limits

@@ -8,12 +8,16 @@ from dataclasses import replace
 
 from realizar.errors import GraphError
 from realizar.graph import Graph, Node
+from realizar.runtime.side_ops import SideOps, add_side_ops
 
 Pass = Callable[[list[Node], set[int]], list[Node]]
 """(nodes, ids of the values that are outputs) -> nodes that compute the same outputs; a backend chooses its passes."""
 
 
-def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str], passes: Iterable[Pass]) -> Graph:
+def run_passes(
+    graph: Graph, outputs: Iterable[str], overrides: Iterable[str], passes: Iterable[Pass],
+    side: SideOps | None = None,
+) -> Graph:  # fmt: skip
     """Return a graph that computes the named outputs and nothing else, rewritten by the passes.
 
     Parameters
@@ -26,6 +30,8 @@ def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str], p
         Names of values that are not computed: the caller of a step passes them in.
     passes : iterable of Pass
         Applied in this order.
+    side : SideOps, optional
+        What adapters change, after the passes.
 
     Returns
     -------
@@ -49,6 +55,8 @@ def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str], p
     kept = set(out.outputs.values())
     for rewrite in passes:
         out.nodes = rewrite(out.nodes, kept)
+    if side is not None:
+        add_side_ops(out, side)
     prune_rows(out)
     return out
 

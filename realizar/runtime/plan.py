@@ -9,6 +9,7 @@ from math import prod
 from realizar.graph import Cache, Graph, Node, State
 from realizar.graph.ops import inputs_of, n_axes_of
 from realizar.runtime.passes import FUSIONS, Pass, run_passes
+from realizar.runtime.side_ops import SideOps
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,14 @@ class Plan:
 
 
 def lower(
-    graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterable[str] = (), passes: Iterable[Pass] = FUSIONS
+    graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterable[str] = (),
+    passes: Iterable[Pass] = FUSIONS, side: SideOps | None = None,
 ) -> Plan:  # fmt: skip
-    """Run the passes for the requested outputs (all declared ones by default) and assign views.
+    """Run the passes for the requested outputs (all declared ones by default), add side ops, and assign views.
 
     The values named in `overrides` are not computed: every step passes them in.
     """
-    g = run_passes(graph, graph.outputs if outputs is None else outputs, overrides, passes)
+    g = run_passes(graph, graph.outputs if outputs is None else outputs, overrides, passes, side)
     views: dict[int, View] = {}
     ops: list[Node] = []
     for node in g.nodes:
@@ -124,6 +126,10 @@ def lower(
                 n = prod(g.values[i].shape)
                 views[i] = View(source.root, offset, n, source.m_rows)
                 offset += n
+            continue
+        if node.spec.in_place:
+            views.update(zip(node.outputs, (views[i] for i in node.inputs[-len(node.outputs) :]), strict=True))
+            ops.append(node)
             continue
         m_rows = node.spec.selects_rows or any(views[i].m_rows for i in node.inputs)
         views.update({i: View(i, 0, prod(g.values[i].shape), m_rows) for i in node.outputs})

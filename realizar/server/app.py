@@ -20,6 +20,7 @@ from realizar.server import (
     anthropic_messages,
     general,
     llama_server,
+    lora_adapters,
     ollama,
     ollama_models,
     openai_chat,
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("realizar.server")
 _PROTOCOLS = (
-    general, openai_chat, openai_completions, openai_responses, vectors, llama_server, slots, anthropic_messages,
-    ollama, ollama_models, page,
+    general, openai_chat, openai_completions, openai_responses, vectors, llama_server, lora_adapters, slots,
+    anthropic_messages, ollama, ollama_models, page,
 )  # fmt: skip
 
 

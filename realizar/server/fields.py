@@ -14,20 +14,29 @@ from realizar.server.errors import ApiError
 if TYPE_CHECKING:
     from realizar.server.settings import Settings
 
-_TYPES: dict[str, Any] = {
-    "stop": str | list[str], "bad_words": str | list[str], "json_schema": dict[str, Any] | str,
-    "logit_bias": dict[int, float], "samplers": list[str], "stop_token_ids": list[int], "allowed_token_ids": list[int],
-    "choice": list[str], "dry_sequence_breakers": list[str], "negative_prompt": str | list[int],
-}  # fmt: skip
-"""Fields that are given to clients as another type than that of SamplingParams."""
-_NOT_FOR_CLIENTS = {"logprobs", "echo", "n", "best_of", "max_tokens"}
-"""Fields that each protocol has in a form of its own."""
-
 
 class Body(BaseModel):
     """The body of a request; unknown fields are ignored, as in other servers."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+
+class LoraScale(Body):
+    """The scale of a LoRA adapter, by its number: llama-server's form."""
+
+    id: int
+    scale: float
+
+
+_TYPES: dict[str, Any] = {
+    "stop": str | list[str], "bad_words": str | list[str], "json_schema": dict[str, Any] | str,
+    "logit_bias": dict[int, float], "samplers": list[str], "stop_token_ids": list[int], "allowed_token_ids": list[int],
+    "choice": list[str], "dry_sequence_breakers": list[str], "negative_prompt": str | list[int],
+    "lora": str | dict[str, float] | list[LoraScale],
+}  # fmt: skip
+"""Fields that are given to clients as another type than that of SamplingParams."""
+_NOT_FOR_CLIENTS = {"logprobs", "echo", "n", "best_of", "max_tokens", "control_vector"}
+"""Fields that each protocol has in a form of its own, or not at all."""
 
 
 def _sampler_fields() -> dict[str, Any]:
@@ -59,6 +68,8 @@ def sampling(body: Body, settings: Settings, **own: Any) -> SamplingParams:
     """
     given = body.model_dump(include=set(SAMPLER_NAMES), exclude_none=True)
     given |= {name: value for name, value in own.items() if value is not None}
+    if isinstance(given.get("lora"), list):
+        given["lora"] = scales_by_name(given["lora"], settings)
     most = settings.max_tokens
     wanted = given.get("max_tokens")
     given["max_tokens"] = most if wanted is None else wanted if most is None else min(wanted, most)
@@ -76,6 +87,21 @@ def sampling(body: Body, settings: Settings, **own: Any) -> SamplingParams:
         raise ApiError(
             400, str(error), "invalid_value", name if name in SAMPLER_NAMES | _NOT_FOR_CLIENTS else None
         ) from None
+
+
+def scales_by_name(scales: list[dict[str, Any]], settings: Settings) -> dict[str, float]:
+    """Return name -> scale for llama-server's form: a list of the numbers of adapters with scales.
+
+    Raises
+    ------
+    ApiError
+        400 if there is no adapter of a number.
+    """
+    names = [text.partition("=")[0] for text in settings.lora]
+    for scale in scales:
+        if not 0 <= scale["id"] < len(names):
+            raise ApiError(400, f"lora: id {scale['id']}: there are {len(names)} adapters", "invalid_value", "lora")
+    return {names[scale["id"]]: scale["scale"] for scale in scales}
 
 
 def unranked(params: SamplingParams) -> SamplingParams:

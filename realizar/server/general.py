@@ -46,7 +46,7 @@ async def metrics(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """List the models, each under its name and its aliases."""
     pool: ModelPool = request.app.state.pool
-    rows = [_row(name, served) for served in pool.models for name in (served.name, *served.aliases)]
+    rows = [_row(name, served) for served in pool.models for name in (served.name, *served.aliases, *served.loras)]
     return JSON({"object": "list", "data": rows})
 
 
@@ -60,6 +60,8 @@ async def model(name: str, request: Request) -> Response:
 def _row(name: str, served: Served) -> dict[str, Any]:
     row: dict[str, Any] = {"id": name, "object": "model", "created": int(served.loaded_at), "owned_by": "realizar"}
     row |= {"root": served.name, "status": {"value": served.status}}
+    if name in served.loras:
+        row["parent"] = served.name
     if served.status == "loading" and served.progress is not None:
         row["status"] |= {"stage": served.progress.stage, "progress": served.progress.share}
     return row if served.llm is None else {**row, "max_model_len": served.llm.n_ctx}

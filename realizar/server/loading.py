@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from realizar import store
@@ -79,8 +80,9 @@ def file_bytes(source: str) -> int:
 
 
 async def load_aside(
-    source: str, params: dict[str, Any], progress: LoadProgress, template: str | None = None
-) -> AsyncLLM:
+    source: str, params: dict[str, Any], progress: LoadProgress, template: str | None = None,
+    loras: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncLLM:  # fmt: skip
     """Load a model in a daemon thread. If the task is cancelled, such a thread closes the model once it is loaded.
 
     Parameters
@@ -92,6 +94,8 @@ async def load_aside(
     progress : LoadProgress
     template : str, optional
         See `use_template`.
+    loras : mapping
+        Names of LoRA adapters -> paths.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[AsyncLLM] = loop.create_future()
@@ -108,7 +112,7 @@ async def load_aside(
     def work() -> None:
         result: AsyncLLM | Exception
         try:
-            result = _load(source, params, progress, template)
+            result = _load(source, params, progress, template, loras)
         except Exception as error:
             result = error
         try:
@@ -125,7 +129,9 @@ def _in_daemon(name: str, work: Callable[[], None]) -> None:
     threading.Thread(target=work, name=name, daemon=True).start()
 
 
-def _load(source: str, params: dict[str, Any], progress: LoadProgress, template: str | None) -> AsyncLLM:
+def _load(
+    source: str, params: dict[str, Any], progress: LoadProgress, template: str | None, loras: Mapping[str, str]
+) -> AsyncLLM:
     from realizar.async_llm import AsyncLLM
 
     listener.set(progress.download)  # for this thread
@@ -138,6 +144,8 @@ def _load(source: str, params: dict[str, Any], progress: LoadProgress, template:
         llm.tokenize("")  # builds the tokenizer
         if template is not None:
             use_template(llm, template)
+        for name, adapter in loras.items():
+            llm.add_lora(name, adapter)
     except BaseException:
         llm.engine.close()
         raise

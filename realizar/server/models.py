@@ -35,6 +35,10 @@ class Served:
     name, source : str
         Its name for clients; what it is loaded from.
     aliases : list of str
+    loras : dict
+        Name of a LoRA adapter, which is a model for clients -> its path.
+    lora_scales : dict
+        Name of a LoRA adapter -> scale for requests that name no adapter.
     template : str or None
         What `read_template` returned, if the operator gave a chat template for it.
     llm : AsyncLLM or None
@@ -63,6 +67,8 @@ class Served:
     name: str
     source: str
     aliases: list[str] = field(default_factory=list)
+    loras: dict[str, str] = field(default_factory=dict)
+    lora_scales: dict[str, float] = field(default_factory=dict)
     template: str | None = None
     llm: AsyncLLM | None = None
     status: str = "unloaded"
@@ -117,6 +123,8 @@ class ModelPool:
             if name != served.name:
                 self._add(name, served)
                 served.aliases.append(name)
+        for given in settings.lora:
+            self._add_lora(self.models[0], given)
         for given in settings.chat_template:
             served, path = self._templated(given)
             if served.template is not None:
@@ -129,6 +137,13 @@ class ModelPool:
         if not name or self._by_name.setdefault(name, served) is not served:
             source = served.source
             raise ParameterError(f"models, alias: the name {name!r} is empty or given twice; use alias=NAME={source}")
+
+    def _add_lora(self, served: Served, given: str) -> None:
+        name, mark, path = given.partition("=")
+        if not mark or not path:
+            raise ParameterError(f"lora={given}: must be NAME=PATH, with the name that clients give as the model")
+        self._add(name, served)
+        served.loras[name] = path
 
     def _target(self, target: str) -> Served:
         """Return the model of an alias: that of a name or a source; without one, the first."""
@@ -239,7 +254,9 @@ class ModelPool:
         served.n_bytes_needed = max(served.n_bytes_needed, file_bytes(served.source))
         while True:
             await self._make_room(served)
-            llm = served.llm = await load_aside(served.source, self._settings.engine, progress, served.template)
+            llm = served.llm = await load_aside(
+                served.source, self._settings.engine, progress, served.template, served.loras
+            )
             served.n_bytes_needed = served.n_bytes
             self._check_size(served)
             if await self._unload_others(served):

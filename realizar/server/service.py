@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -43,6 +44,7 @@ class Service:
         self.pool: ModelPool = request.app.state.pool
         self.metrics: Metrics = request.app.state.metrics
         self.responses: ResponseStore = request.app.state.responses
+        self._lora: str | None = None
 
     async def llm(self, name: str | None, loads: bool = True) -> tuple[AsyncLLM, Served]:
         """Return a model, loaded until the response was sent, and its entry.
@@ -53,6 +55,7 @@ class Service:
         if not state.is_ready:
             raise not_ready(state.is_closing)
         served = self.pool.find(name)
+        self._lora = next((each for each in (name, (name or "").removesuffix(":latest")) if each in served.loras), None)
         if not loads and served.status != "loaded":
             text = f"the model {served.name} is not loaded, and this request loads none; POST /tokenize does"
             raise ApiError(503, text, "model_not_loaded")
@@ -64,6 +67,7 @@ class Service:
     ) -> Answers:
         """Submit prompts, and return their answers, which are given up if the client goes away."""
         slot = served.slots.take(llm.params.n_seqs, id_slot)
+        prompts = [self._with_adapters(prompt, served) for prompt in prompts]
         answers = Answers(llm, served.name, prompts, self.metrics)
         self._stack.callback(answers.cancel)
         if self.settings.traces:
@@ -75,6 +79,13 @@ class Service:
             self._stack.enter_context(slot.used_by(answers))
         await self.unless_gone(answers.submit())
         return answers
+
+    def _with_adapters(self, prompt: ChatPrompt, served: Served) -> ChatPrompt:
+        """Return a prompt with the LoRA adapter that the client named as the model, else the adapters of all."""
+        if prompt.params.lora:
+            return prompt
+        lora = {name: scale for name, scale in served.lora_scales.items() if scale}
+        return prompt._replace(params=replace(prompt.params, lora=self._lora or lora))
 
     def embedded(self, served: Served, n_tokens: int) -> None:
         """Note in the request's span that so many tokens were embedded."""

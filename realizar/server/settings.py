@@ -49,6 +49,8 @@ class Settings(BaseSettings):
         NAME for the first model, or NAME=MODEL.
     chat_template : list of str
         FILE or NAME for the first model, or MODEL=FILE and the like: a chat template in place of the model's own.
+    lora : list of str
+        NAME=PATH: LoRA adapters of the first model, served as models of these names.
     host, port, uds
         Where the server listens; `uds` is a path of a Unix socket, in place of host and port.
     api_key, api_key_file
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     models: Words = Field(min_length=1)
     alias: Words = []
     chat_template: Words = []
+    lora: Words = []
     host: Annotated[str, BeforeValidator(_not_empty)] = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     uds: FilePath | None = None

@@ -49,6 +49,7 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/wide/hadamard.h"
 #include "realizar/wide/index.h"
 #include "realizar/wide/logits.h"
+#include "realizar/wide/low_rank.h"
 #include "realizar/wide/norm.h"
 #include "realizar/wide/rope.h"
 #include "realizar/wide/scan.h"
@@ -124,6 +125,8 @@ const struct rz_kernels rz_avx512 = {
     .logit_sums = logit_sums_f32x16,
     .logit_falls = logit_falls_f32x16,
     .logit_weights = logit_weights_f32x16,
+    .add_product_f32 = add_product_f32x16,
+    .add_product_f16 = add_product_f16x16,
 
     .attend = attend_f32x16,
     .attend_merge = attend_merge_f32x16,

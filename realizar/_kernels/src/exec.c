@@ -55,6 +55,8 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_COPY_HEADS] = {rz_items_rows, rz_run_copy_heads},
     [RZ_OP_QUANTIZE_HEADS] = {rz_items_rows, rz_run_quantize_heads},
     [RZ_OP_PER_HEAD_LINEAR] = {rz_items_per_head_linear, rz_run_per_head_linear},
+    [RZ_OP_LOW_RANK_DOWN] = {rz_items_low_rank_down, rz_run_low_rank_down},
+    [RZ_OP_LOW_RANK_UP] = {rz_items_low_rank_up, rz_run_low_rank_up},
 };
 
 static void walk(void *arg, int index, int n_threads)

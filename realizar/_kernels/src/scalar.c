@@ -21,6 +21,7 @@
 #include "realizar/scalar/iq4_nl.h"
 #include "realizar/scalar/iq4_xs.h"
 #include "realizar/scalar/logits.h"
+#include "realizar/scalar/low_rank.h"
 #include "realizar/scalar/mxfp4.h"
 #include "realizar/scalar/norm.h"
 #include "realizar/scalar/nvfp4.h"
@@ -117,6 +118,8 @@ const struct rz_kernels rz_scalar = {
     .logit_sums = logit_sums_f32,
     .logit_falls = logit_falls_f32,
     .logit_weights = logit_weights_f32,
+    .add_product_f32 = add_product_f32,
+    .add_product_f16 = add_product_f16,
 
     .attend = attend_f32,
     .attend_merge = attend_merge_f32,

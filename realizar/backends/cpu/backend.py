@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from realizar._kernels import logit_scan
 from realizar._kernels.plan import Pool
+from realizar.backends.cpu.adapters import AdapterSlots
 from realizar.backends.cpu.bind import bind
 from realizar.backends.cpu.memory_plan import BindParams
 from realizar.backends.cpu.storage import CPUStorage
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from realizar.backends.cpu.compiled import CompiledPlan
     from realizar.graph import State
+    from realizar.runtime.adapters import AdapterTable
     from realizar.runtime.backend import CompileParams, Storage, StorageParams
     from realizar.runtime.plan import CacheGroup, Plan
     from realizar.runtime.weights import Tensor
@@ -46,6 +48,7 @@ class CPUBackend:
     def __init__(self, n_threads: int | None = None, isa: str | None = None) -> None:
         self.pool = Pool(bounded_threads(n_threads) if n_threads else default_threads().n)
         self._isa = isa
+        self._slots: WeakKeyDictionary[AdapterTable, AdapterSlots] = WeakKeyDictionary()
         self._made: WeakSet[CPUStorage | CompiledPlan] = WeakSet()
 
     @property
@@ -74,9 +77,14 @@ class CPUBackend:
         """Compile a plan with weights (by GGUF name) and a storage of this backend; raises the errors of `bind`."""
         if not isinstance(storage, CPUStorage):
             raise RealizarError(f"the CPU backend needs a storage made by itself, found a {type(storage).__name__}")
-        how = BindParams(params.n_batch, params.n_ctx, params.activations, storage.kv_type, self._isa)
+        how = BindParams(
+            params.n_batch, params.n_ctx, params.activations, params.adapters, storage.kv_type, self._isa
+        )  # fmt: skip
         kv = {at.key: (at.k, at.v) for at in storage.layers}
-        program = bind(plan, tensors, self.pool, how, kv, {at.key: at.data for at in storage.states})
+        states, slots = {at.key: at.data for at in storage.states}, None
+        if params.adapters is not None:
+            slots = self._slots.setdefault(params.adapters, AdapterSlots(params.adapters))
+        program = bind(plan, tensors, self.pool, how, kv, states, slots)
         self._made.add(program)
         return program
 

@@ -20,6 +20,7 @@ from realizar._kernels.plan_recurrent import (
     add_selective_scan,
     add_token_shift,
 )
+from realizar.backends.cpu.adapters import AdapterSlots
 from realizar.backends.cpu.chains import ROW_OPS
 from realizar.backends.cpu.compiled import CompiledPlan, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
@@ -40,7 +41,7 @@ KV = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 def bind(
     plan: Plan, tensors: Mapping[str, Tensor], pool: Pool, params: BindParams, kv: KV,
-    states: Mapping[str, npt.NDArray[np.float32]],
+    states: Mapping[str, npt.NDArray[np.float32]], slots: AdapterSlots | None = None,
 ) -> CompiledPlan:  # fmt: skip
     """Compile a plan for the CPU.
 
@@ -56,6 +57,8 @@ def bind(
         Cache.key -> (K, V), each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)].
     states : dict
         State.key -> float32 [n_slots, *shape].
+    slots : AdapterSlots, optional
+        The adapters of all programs that share them.
 
     Raises
     ------
@@ -64,7 +67,8 @@ def bind(
     ParameterError
         As `limits_of`.
     """
-    return _Binder(plan, tensors, pool, params, kv, states).bind()
+    slots = AdapterSlots(params.adapters) if slots is None else slots
+    return _Binder(plan, tensors, pool, params, kv, states, slots).bind()
 
 
 class _Binder:
@@ -72,10 +76,11 @@ class _Binder:
 
     def __init__(
         self, plan: Plan, tensors: Mapping[str, Tensor], pool: Pool, params: BindParams, kv: KV,
-        states: Mapping[str, npt.NDArray[np.float32]],
+        states: Mapping[str, npt.NDArray[np.float32]], slots: AdapterSlots,
     ) -> None:  # fmt: skip
         self.plan, self.tensors, self.params, self.kv, self.states = plan, tensors, params, kv, states
         self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
+        self.slots = slots
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
         self.overrides: dict[str, Rows] = {}
         self.mem = MemoryPlan(plan, tensors, params, pool.n_threads)
@@ -101,7 +106,7 @@ class _Binder:
                 self._begin_program()
             else:
                 raise GraphError(f"op {op.op!r} has no kernel in the CPU backend and no numpy definition")
-            self._add_quantize(op)
+            self._add_quantize(op, index)
             if op.op in ROW_OPS:
                 self.program.join(n_before if self.mem.chains[index][0] < index else n_before + 1)
         rows = {name: self.mem.rows(i) for name, i in self.plan.outputs.items()}
@@ -113,7 +118,7 @@ class _Binder:
             n_keys=self.params.n_ctx if any(self.biases.values()) or self.mem.scores[1] else UNLIMITED,
             n_positions=self.params.n_ctx if any(op.op == "position_scale" for op in self.plan.ops) else UNLIMITED,
         )  # fmt: skip
-        return CompiledPlan(self.plan, self.steps, self.mem.arena, rows, self.overrides, limits)
+        return CompiledPlan(self.plan, self.steps, self.mem.arena, rows, self.overrides, limits, self.slots)
 
     def _numpy_op(self, op: Node) -> NumpyOp:
         """Return an op without a kernel as a separate step; outputs that no op reads are not in the arena."""
@@ -121,12 +126,12 @@ class _Binder:
         weights = [self.tensors[name].floats() for name in op.weights]
         return NumpyOp(self.plan, op, self.mem.arena, rows, weights, self.states)
 
-    def _add_quantize(self, op: Node) -> None:
-        """Append ops that quantize the outputs of an op whose kernel cannot do it itself."""
-        roots = set(op.outputs)
+    def _add_quantize(self, op: Node, index: int) -> None:
+        """Append ops that quantize the outputs of an op whose kernel cannot do it itself, once these are final."""
+        roots = {self.plan.views[i].root for i in op.outputs}
         for i in sorted({i for i, _ in self.mem.act_rows}):
             view = self.plan.views[i]
-            if view.root in roots and not self.mem.can_quantize(i):
+            if view.root in roots and self.mem.written[view.root] == index and not self.mem.can_quantize(i):
                 self.program.add_rowwise("quantize", view.n, m_rows=view.m_rows, x=self.mem.rows(i),
                                          act32=self.mem.act_row(i, 32), act256=self.mem.act_row(i, 256))  # fmt: skip
 
@@ -366,6 +371,8 @@ _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     "embed": _Binder._add_embed,
     "position_scale": _Binder._add_position_scale,
     "linear": _Binder._add_linear,
+    "low_rank": lambda at, op, index: at.slots.add_low_rank(at.program, at.mem, op, index),
+    "control_vector": lambda at, op, index: at.slots.add_control_vector(at.program, at.mem, op),
     "rope": _Binder._add_rope,
     "attention": _Binder._add_attention,
     "cross_store": _Binder._add_cross_store,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels.plan import Program
+from realizar.backends.cpu.adapters import AdapterSlots
 from realizar.backends.cpu.numpy_op import NumpyOp
 from realizar.errors import RealizarError
 from realizar.runtime.batch import Batch
@@ -33,7 +34,7 @@ class CompiledPlan:
 
     def __init__(
         self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], rows: Mapping[str, Rows],
-        overrides: Mapping[str, Rows], limits: Limits,
+        overrides: Mapping[str, Rows], limits: Limits, adapters: AdapterSlots,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.n_bytes = arena.nbytes
@@ -42,7 +43,8 @@ class CompiledPlan:
         self._arena = arena
         self._rows = rows
         self._overrides = overrides
-        self._checks = BatchChecks(plan, limits)
+        self._checks = BatchChecks(plan, limits, adapters.table)
+        self._adapters = adapters
         self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
         self._views: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
 
@@ -78,6 +80,7 @@ class CompiledPlan:
             raise RealizarError("the backend of this program is closed")
         self._checks.check(batch)
         self._write_overrides(self._checks.overrides(batch.n_tokens, overrides or {}))
+        sets, set_of = self._adapters.sets(batch.adapters)
         try:
             for step in self._steps:
                 if isinstance(step, NumpyOp):
@@ -85,7 +88,8 @@ class CompiledPlan:
                 else:
                     step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                              batch.outputs, batch.block_tables, batch.encoder_lengths, batch.embeddings,
-                             batch.embedding_of(), batch.reach(), batch.n_drafts, batch.draft_slots)  # fmt: skip
+                             batch.embedding_of(), batch.reach(), batch.n_drafts, batch.draft_slots, sets,
+                             set_of)  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; use a smaller n_threads") from error
         m = len(batch.outputs)

@@ -56,6 +56,8 @@ class MemoryPlan:
     ----------
     act_rows : dict
         (value, block) -> index of the last op that reads the value as quantized activation rows with that block length.
+    written : dict of int to int
+        Root value -> index of the last op that writes it.
     materialised : set[int]
         Root values that are read as floats.
     chains : list of (int, int)
@@ -76,6 +78,7 @@ class MemoryPlan:
         self.plan, self.tensors, self.params, self.n_threads = plan, tensors, params, n_threads
         self.chains = chain_spans(plan)
         self.producer = {i: index for index, op in enumerate(plan.ops) for i in op.outputs}
+        self.written = {plan.views[i].root: index for index, op in enumerate(plan.ops) for i in op.outputs}
         self.act_rows = self._act_rows()
         self.materialised = self._materialised()
         self.ropes: dict[Any, Rope] = {}

@@ -17,6 +17,7 @@ from realizar.runtime.plan import Plan, assign_slots
 
 if TYPE_CHECKING:
     from realizar.graph.reference import TensorLike
+    from realizar.runtime.adapters import AdapterSet
     from realizar.runtime.backend import CompileParams
     from realizar.runtime.batch import Batch
     from realizar.runtime.weights import Tensor
@@ -63,7 +64,8 @@ class NumpyProgram:
                 raise GraphError(f"op {op.op!r} has no numpy definition")
         self.plan = plan
         self._floats, self._storage, self._params = floats, storage, params
-        self._checks = BatchChecks(plan, limits_of(plan, tensors, params.n_ctx, storage.n_slots, storage.n_blocks))
+        limits = limits_of(plan, tensors, params.n_ctx, storage.n_slots, storage.n_blocks)
+        self._checks = BatchChecks(plan, limits, params.adapters)
         life: Mapping[Any, tuple[int, int]] = plan.lifetimes()
         self._ends: list[list[int]] = [[] for _ in plan.ops]
         for root, (_, last) in life.items():
@@ -119,7 +121,10 @@ class NumpyProgram:
                 is_picked = bool(op.inputs) and self.plan.views[op.inputs[0]].m_rows
                 found = evaluate(op, [self._rows(values, i) for i in op.inputs], of_outputs if is_picked else inputs)
             for i, y in zip(op.outputs, found, strict=True):
-                values[i] = y.reshape(len(y), self.plan.views[i].n)
+                if op.spec.in_place:
+                    self._rows(values, i)[...] = y
+                else:
+                    values[i] = y.reshape(len(y), self.plan.views[i].n)
             for root in ends:
                 del values[root]
         return {name: self._rows(values, i) for name, i in self.plan.outputs.items()}
@@ -129,6 +134,12 @@ class NumpyProgram:
         view = self.plan.views[i]
         rows = values[view.root]
         return rows[:, view.offset : view.offset + view.n].reshape(len(rows), *self.plan.shapes[i])
+
+    def _adapters(self, batch: Batch, s: int) -> AdapterSet | None:
+        """Return the adapters of sequence s."""
+        if batch.adapters is None or self._params.adapters is None:
+            return None
+        return self._params.adapters.get(int(batch.adapters[s]))
 
     def _inputs(self, batch: Batch, s: int, first: int, end: int, slot: int) -> Inputs:
         """Return the inputs of rows first to end of a step, which are those of sequence s."""
@@ -155,4 +166,5 @@ class NumpyProgram:
             embeddings=embeddings,
             spans=[(a - first, b - first) for a, b in spans if first <= a < end],
             states=states,
+            adapters=self._adapters(batch, s),
         )

@@ -7,6 +7,29 @@
 #include "realizar/pool.h"
 #include "realizar/table.h"
 
+/* The low-rank factors of an adapter for one weight: y += B (scale * A x). A control vector has B alone, of rank 1. */
+struct rz_factors {
+    const char *a; /* [rank] rows of n_in elements, or NULL */
+    const char *b; /* [n_out] rows of rank elements, in tiles (table.h) */
+    size_t rank, n_in, n_out;
+    float scale; /* alpha / rank; times that of the request */
+    int format;  /* RZ_F32 or RZ_F16 */
+};
+
+/* The factors of one adapter: those of slot i, which is a weight or a place for control vectors, are factors[i]; b is
+ * NULL where it has none. */
+struct rz_adapter {
+    const struct rz_factors *factors;
+    size_t n_slot;
+};
+
+/* The adapters of a sequence, applied in this order. */
+struct rz_adapter_set {
+    size_t n;
+    const struct rz_adapter *const *adapter;
+    const float *scale;
+};
+
 /* The inputs of a step; the arrays are those of runtime/batch.py. */
 struct rz_batch {
     int n_tokens, n_seqs, n_outputs, n_groups, n_axes;
@@ -18,6 +41,9 @@ struct rz_batch {
     const int32_t *n_drafts, *draft_slots; /* [n_seqs], or NULL */
     const int32_t *const *block_table;     /* [group] -> [n_seqs][table_width[group]] */
     const int32_t *table_width;
+    size_t n_set; /* different sets of adapters of the sequences; 0: no sequence has any */
+    const struct rz_adapter_set *const *set;
+    const int32_t *set_of; /* [n_seqs] index into `set`, -1: none */
 };
 
 enum rz_op_code {
@@ -73,6 +99,8 @@ enum rz_op_code {
     RZ_OP_COPY_HEADS,
     RZ_OP_QUANTIZE_HEADS,
     RZ_OP_PER_HEAD_LINEAR,
+    RZ_OP_LOW_RANK_DOWN,
+    RZ_OP_LOW_RANK_UP,
     RZ_N_OPS
 };
 
@@ -178,6 +206,19 @@ struct rz_delta {
     struct rz_rows k, v, decay, beta, a, b; /* beta, or a and b; the data of the others are NULL */
 };
 
+/* Updates of products of one input by adapters: x -> A x, then y += B (scale * A x) in place. */
+struct rz_update {
+    size_t slot, n_row;
+    struct rz_rows y;
+};
+
+struct rz_updates {
+    size_t n;
+    struct rz_update *update;
+    size_t max_rank;   /* of all adapters of a sequence together, for one product */
+    struct rz_rows ax; /* n * max_rank floats: scale * A x; no data for control vectors */
+};
+
 struct rz_op {
     int code;
     int m_rows;   /* 1: one row per requested output; 0: one per token */
@@ -199,6 +240,7 @@ struct rz_op {
     const struct rz_experts *experts;
     const struct rz_scan *scan;
     const struct rz_delta *delta;
+    const struct rz_updates *updates;
     char *state; /* state_stride bytes a slot */
     size_t n_tap, state_stride;
     int silu;   /* 1: silu of the convolution's result */

@@ -224,6 +224,13 @@ typedef void rz_logit_falls_fn(const float *x, size_t n, const float *max, float
 /* y = e**(x - peak) for each element; no x is above the peak. */
 typedef void rz_logit_weights_fn(const float *x, float peak, size_t n, float *y);
 
+/* ---- adapters ----------------------------------------------------------------------------------------------------- */
+
+/* Adds a product with a low-rank factor: y[c] += sum_r h[r] * B[c][r] for c in [0, n), r ascending. b holds B in tiles of
+ * RZ_FACTOR_TILE rows, each transposed: [rank][RZ_FACTOR_TILE], the last one padded. */
+enum { RZ_FACTOR_TILE = 64 };
+typedef void rz_add_product_fn(const float *h, const void *b, size_t rank, size_t n, float *y);
+
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
 /* Elementwise functions of one row: of x, of x and a number, of x and another row. y may be an input. */
@@ -277,6 +284,7 @@ struct rz_kernels {
     rz_logit_sums_fn *logit_sums;
     rz_logit_falls_fn *logit_falls;
     rz_logit_weights_fn *logit_weights;
+    rz_add_product_fn *add_product_f32, *add_product_f16; /* by the type of b */
 
     rz_attend_fn *attend;
     rz_attend_merge_fn *attend_merge;

@@ -121,6 +121,12 @@ void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t
 size_t rz_items_per_head_linear(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_per_head_linear(struct rz_worker *w, const struct rz_op *op, size_t item);
 
+/* exec_low_rank.c */
+size_t rz_items_low_rank_down(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_low_rank_down(struct rz_worker *w, const struct rz_op *op, size_t item);
+size_t rz_items_low_rank_up(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_low_rank_up(struct rz_worker *w, const struct rz_op *op, size_t item);
+
 /* exec_recurrent.c */
 size_t rz_items_causal_conv1d(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_causal_conv1d(struct rz_worker *w, const struct rz_op *op, size_t item);

@@ -1,0 +1,56 @@
+"""Options of `realizar run` and `realizar chat` for LoRA adapters and control vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+from typer import BadParameter, Option
+
+from realizar.params import SamplingParams
+
+if TYPE_CHECKING:
+    from realizar.llm import LLM
+
+Lora = Annotated[
+    list[str] | None,
+    Option(
+        "--lora", metavar="PATH[=SCALE]", help="LoRA adapter: a GGUF file or a folder of PEFT; may be repeated."
+    ),
+]  # fmt: skip
+ControlVector = Annotated[
+    list[str] | None,
+    Option("--control-vector", metavar="PATH[=SCALE]", help="Control vector, a GGUF file; may be repeated."),
+]
+
+
+def with_adapters(
+    llm: LLM, params: SamplingParams, lora: list[str] | None, control: list[str] | None
+) -> SamplingParams:
+    """Load adapters under their paths, and return params that use them.
+
+    Raises
+    ------
+    AdapterError, GGUFError, ModelNotFoundError
+        If one cannot be used.
+    BadParameter
+        If a scale is not a number.
+    """
+    loras = dict(_scaled("--lora", text) for text in lora or ())
+    vectors = dict(_scaled("--control-vector", text) for text in control or ())
+    for path in loras:
+        llm.add_lora(path, path)
+    for path in vectors:
+        llm.add_control_vector(path, path)
+    return replace(params, lora=loras, control_vector=vectors)
+
+
+def _scaled(option: str, text: str) -> tuple[str, float]:
+    """Return the path and the scale of PATH=SCALE."""
+    path, mark, scale = text.rpartition("=")
+    if not mark:
+        return text, 1.0
+    try:
+        return path, float(scale)
+    except ValueError:
+        raise BadParameter(f"{option} {text!r}: must be PATH or PATH=SCALE, such as sql.gguf=0.5") from None

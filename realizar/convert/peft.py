@@ -1,0 +1,197 @@
+"""Reading LoRA adapters of the library PEFT: adapter_config.json and adapter_model.safetensors.
+
+Formats: PEFT's LoraConfig (src/peft/tuners/lora/config.py) and its names of tensors.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.arch import Architecture
+from realizar.arch.architecture import expand
+from realizar.arch.checkpoint import Checkpoint, Names, Transform
+from realizar.convert import safetensors
+from realizar.convert.checkpoint_folder import PREFIXES, read_json
+from realizar.convert.tensors import name_of, source_of
+from realizar.errors import AdapterError, ModelNotFoundError, did_you_mean, short_repr
+from realizar.runtime.adapters import Adapter, Factors
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+Array = npt.NDArray[Any]
+
+REFUSED: Mapping[str, str] = {
+    "use_dora": "DoRA scales the rows of the weights anew",
+    "fan_in_fan_out": "the weights are transposed",
+    "modules_to_save": "whole modules were trained",
+    "trainable_token_indices": "embeddings of tokens were trained",
+    "target_parameters": "parameters that are no modules were trained",
+    "lora_bias": "the factors have biases",
+    "alora_invocation_tokens": "it is activated by invocation tokens (aLoRA)",
+    "layer_replication": "layers are repeated",
+    "corda_config": "the base weights are changed",
+}
+"""Keys of adapter_config.json that must not be set, and what they mean."""
+
+
+def is_peft(folder: Path) -> bool:
+    """Whether a folder has an adapter of PEFT."""
+    return (folder / CONFIG).is_file()
+
+
+def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mapping[str, Any]) -> Adapter:
+    """Read a PEFT folder for a model.
+
+    Parameters
+    ----------
+    folder : Path
+    architecture : Architecture
+        Of the model; its `checkpoint` maps the names.
+    hp : HParams
+    weights : mapping
+        The model's weights by GGUF name.
+
+    Raises
+    ------
+    AdapterError
+        If it is no LoRA adapter, has parts that are not supported, or a module is not one of the model's.
+    ModelNotFoundError, GGUFError
+        If a file is missing or damaged.
+    """
+    config = read_json(folder / CONFIG)
+    _check(folder, config)
+    if not (folder / TENSORS).is_file():
+        raise ModelNotFoundError(f"{folder / TENSORS}: no such file; save the adapter with safe_serialization=True")
+    stored = safetensors.read(folder / TENSORS)
+    modules, other = _modules(stored)
+    if other:
+        raise AdapterError(f"{folder}: {', '.join(other[:4])}: only the factors lora_A and lora_B are supported")
+    names = _names_of_modules(architecture, hp, weights)
+    factors: dict[str, Factors] = {}
+    for module, (a, b) in modules.items():
+        short = _short(module, names)
+        if short is None:
+            known = {name.rpartition(".")[2] for name in names}
+            raise AdapterError(
+                f"{folder}: {module}: is no weight of architecture {architecture.name} that products read"
+                f"{did_you_mean(module.rpartition('.')[2], known)}; adapters of such modules are not supported"
+            )
+        name, transform = names[short]
+        scale = _scale(config, module, len(a))
+        factors[name] = Factors(a, _rows(b, transform, hp, module), scale)
+    if not factors:
+        raise AdapterError(f"{folder}: {TENSORS} has no factors")
+    return Adapter("lora", factors, str(folder))
+
+
+def _check(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise AdapterError if the config asks for what is not supported."""
+    if config.get("peft_type") != "LORA":
+        raise AdapterError(f"{folder}: peft_type is {short_repr(config.get('peft_type'))}; only LORA is supported")
+    for key, meaning in REFUSED.items():
+        if config.get(key):
+            raise AdapterError(
+                f"{folder}: {key}={short_repr(config[key])}: {meaning}, which is not supported; merge the adapter with "
+                "PEFT (merge_and_unload), and convert the model"
+            )
+    if config.get("bias", "none") != "none":
+        raise AdapterError(f"{folder}: bias={config['bias']!r}: biases were trained, which is not supported")
+
+
+def _modules(stored: Mapping[str, safetensors.StoredTensor]) -> tuple[dict[str, tuple[Array, Array]], list[str]]:
+    """Return module -> A and B, and the names of tensors that are neither."""
+    found: dict[str, dict[str, Array]] = {}
+    other = []
+    for name, tensor in stored.items():
+        match = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.default)?\.weight", name)
+        if match is None:
+            other.append(name)
+        else:
+            found.setdefault(match[1], {})[match[2]] = _array(tensor)
+    out = {}
+    for module, pair in found.items():
+        if len(pair) < 2 or pair["A"].ndim != 2 or pair["B"].shape[1:] != pair["A"].shape[:1]:
+            shapes = {factor: array.shape for factor, array in pair.items()}
+            raise AdapterError(f"{module}: A [rank, n_in] and B [n_out, rank] are needed, found {shapes}")
+        a, b = pair["A"], pair["B"]
+        out[module] = (a, b) if a.dtype == b.dtype else (a.astype(np.float32), b.astype(np.float32))
+    return out, other
+
+
+def _array(tensor: safetensors.StoredTensor) -> Array:
+    """Return a tensor: F32 and F16 as they are, others as float32."""
+    if tensor.type in ("F32", "F16"):
+        dtype = np.float32 if tensor.type == "F32" else np.float16
+        return np.frombuffer(tensor.data, dtype).reshape(tensor.shape)
+    return tensor.floats()
+
+
+def _names_of_modules(
+    architecture: Architecture, hp: Any, weights: Mapping[str, Any]
+) -> dict[str, tuple[str, Transform | None]]:
+    """Return module -> the GGUF name of its weight, and how the converter orders its rows."""
+    checkpoint = architecture.checkpoint or Checkpoint(())
+    try:
+        names: Names = checkpoint.all_names({})
+    except KeyError as error:
+        raise AdapterError(
+            f"{architecture.name}: names of modules depend on {error} of the model's config.json, which an adapter "
+            "lacks; convert it to GGUF with llama.cpp's convert_lora_to_gguf.py"
+        ) from None
+    out: dict[str, tuple[str, Transform | None]] = {}
+    for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
+        for each in (name, *(weight.split(name) if weight.parts else ())):
+            source = source_of(names, each)
+            found = name_of(source)
+            is_fused = each == name and weight.parts is not None
+            if found is None or "{e}" in found or not (is_fused or each + weight.suffix in weights):
+                continue
+            transform = source[1] if isinstance(source, tuple) else None
+            out.update(dict.fromkeys(found.split("|"), (each + weight.suffix, transform)))
+    return out
+
+
+def _short(module: str, names: Mapping[str, Any]) -> str | None:
+    """Return a module's name without the prefix of the base model, as in `names`; None if it is not there."""
+    found = (module.removeprefix(prefix) for prefix in PREFIXES if module.startswith(prefix))
+    return next((name for name in found if name in names), None)
+
+
+def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
+    """Return alpha / rank, or alpha / sqrt(rank) of rsLoRA (https://arxiv.org/abs/2312.03732)."""
+    alpha = _of_pattern(config, "alpha_pattern", module, config.get("lora_alpha", rank))
+    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _of_pattern(config: Mapping[str, Any], key: str, module: str, default: Any) -> Any:
+    """Return the value of the first pattern that matches the end of a module's name, as PEFT finds it."""
+    patterns = config.get(key) or {}
+    return next((value for p, value in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", module)), default)
+
+
+def _rows(b: Array, transform: Transform | None, hp: Any, module: str) -> Array:
+    """Return the rows of B in the order of the converted weight.
+
+    Raises
+    ------
+    AdapterError
+        If the converter does more to the weight than to order its rows.
+    """
+    if transform is None:
+        return b
+    index = np.arange(len(b) * 2, dtype=np.float64).reshape(-1, 2)
+    try:
+        ordered = transform(index, hp)
+        order = ordered[:, 0].astype(np.int64) // 2
+        is_order = np.array_equal(ordered, index[order])
+    except (ValueError, IndexError):  # it depends on the columns, or is no order
+        is_order = False
+    if not is_order:
+        raise AdapterError(f"{module}: the converter changes this weight, and not only the order of its rows")
+    return np.ascontiguousarray(b[order])

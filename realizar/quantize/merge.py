@@ -1,0 +1,101 @@
+"""merge_lora: writes a model with a LoRA adapter added to its weights."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar._kernels.plan import Pool
+from realizar._kernels.quantize import TARGETS, quantize
+from realizar.backends.cpu.threads import bounded_threads, default_threads
+from realizar.convert.adapters import peft_adapter
+from realizar.errors import AdapterError, did_you_mean
+from realizar.gguf import GGUFFile, GGUFWriter, TensorInfo
+from realizar.gguf.target import check_target
+from realizar.quants import dequantize
+from realizar.runtime.adapter_files import open_lora
+from realizar.runtime.adapters import Adapter, Factors
+from realizar.runtime.rotations import read_rotations
+
+
+def merge_lora(
+    base: str | os.PathLike[str],
+    adapter: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    scale: float = 1.0,
+    n_threads: int | None = None,
+) -> Adapter:
+    """Write a model with W + scale * B A in place of each weight W of an adapter, in the type of W.
+
+    Parameters
+    ----------
+    base : str or PathLike
+        A GGUF file.
+    adapter : str or PathLike
+        A GGUF file, or a folder of PEFT.
+    path : str or PathLike
+        The file to write.
+    scale : float
+        Of the adapter, times its own.
+    n_threads : int, optional
+        For quantizing; the physical cores by default.
+
+    Raises
+    ------
+    AdapterError
+        If the adapter does not fit the model, or a weight is of a type that cannot be written.
+    GGUFError, ModelNotFoundError
+        If a file cannot be read.
+    """
+    given = Path(adapter)
+    with GGUFFile(base) as file:
+        check_target(path, file.paths)
+        found = peft_adapter(given, file) if given.is_dir() else open_lora(given, file.architecture)
+        rotated = read_rotations(file, file.architecture, "").by_name
+        for name, factors in found.factors.items():
+            _check(found, name, factors, file)
+            if name in rotated:
+                raise AdapterError(f"{found.path}: {name}: {file.path.name} stores it in a rotated basis")
+        pool = Pool(default_threads().n if n_threads is None else bounded_threads(n_threads))
+        writer = GGUFWriter(path)
+        for key in file.metadata:
+            if not key.startswith("split."):
+                writer.copy(file.metadata, key)
+        for info in file.tensors.values():
+            own = found.factors.get(info.name)
+            data = partial(file.data, info.name) if own is None else partial(_merged, file, info, own, scale, pool)
+            writer.add_tensor(info.name, data, info.shape, info.type)
+        writer.write()
+        pool.stop()
+    return found
+
+
+def _check(adapter: Adapter, name: str, factors: Factors, file: GGUFFile) -> None:
+    info = file.tensors.get(name)
+    if info is None:
+        raise AdapterError(
+            f"{adapter.path}: {name}: {file.path.name} has no such tensor{did_you_mean(name, file.tensors)}"
+        )
+    shape = None if factors.a is None else (*factors.b.shape[:-1], factors.a.shape[-1])
+    if shape != info.shape:
+        raise AdapterError(
+            f"{adapter.path}: {name}: is for a weight of shape {shape}, but the model's has {info.shape}"
+        )
+    if info.type.name not in TARGETS:
+        raise AdapterError(
+            f"{adapter.path}: {name}: is of type {info.type.name}, which cannot be written; merge before quantizing"
+        )
+
+
+def _merged(file: GGUFFile, info: TensorInfo, factors: Factors, scale: float, pool: Pool) -> npt.NDArray[Any]:
+    """Return the bytes of a merged weight: W + scale * B A, summed in float32, experts one after another."""
+    weight = dequantize(file.data(info.name), info.type.name).reshape(info.shape)
+    a, b = (np.asarray(x, np.float32) for x in (factors.a, factors.b))
+    merged = weight + np.float32(scale * factors.scale) * (b @ a)
+    rows = np.ascontiguousarray(merged.reshape(-1, info.shape[-1]), np.float32)
+    return quantize(pool, rows.view(np.uint8), "F32", info.type.name, info.shape[-1])

@@ -1,0 +1,155 @@
+"""Adapters of requests: results, same bits whatever the other requests use, and the prefix cache."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from realizar import LLM, SamplingParams
+from realizar._kernels import table
+from realizar.errors import AdapterError
+from realizar.quantize.merge import merge_lora
+from realizar.testing import relative_error
+from tests.adapters import write_random_lora, write_random_vector
+from tests.limits.models import LLAMA, QWEN2, rewritten
+
+TOKENS = [1, *range(40, 75)]
+
+
+@contextmanager
+def loaded(path=LLAMA, names=("a", "b", "c"), folder=None, **options):
+    """An LLM with adapters of these names: a and so on of float32, the last one of float16 and rank 20."""
+    with LLM(path, **{"n_threads": 1, "n_ctx": 128, **options}) as llm:
+        for seed, name in enumerate(names):
+            last = name == names[-1]
+            how = {"dtype": np.float16, "rank": 20} if last else {}
+            file = write_random_lora(folder / f"{name}.gguf", llm.engine.model, seed=seed, **how)
+            llm.add_lora(name, file)
+        llm.add_control_vector("v", write_random_vector(folder / "v.gguf", llm.engine.model, [0, 1]))
+        yield llm
+
+
+def params(lora=(), control=(), **more):
+    return SamplingParams(temperature=0.0, max_tokens=8, lora=lora, control_vector=control, **more)
+
+
+def logits(llm, lora=(), control=(), tokens=TOKENS):
+    return llm.logits(tokens, params=params(lora, control))
+
+
+@pytest.mark.parametrize("path", [LLAMA, QWEN2], ids=["llama", "qwen2"])
+@pytest.mark.parametrize("activations", ["f32", "int8"])
+def test_the_kernels_compute_what_the_definition_says(path, activations, tmp_path):
+    options = {"activations": activations, "kv_type": "f32", "folder": tmp_path}
+    uses = [("a", ()), ({"c": 0.5}, ()), ({"b": -1.0, "a": 0.25}, "v"), ((), {"v": (2.0, 1, 1)})]
+    with loaded(path, **options) as llm, loaded(path, backend="numpy", **options) as numpy:
+        base = logits(llm)
+        for use in uses:
+            found, want = logits(llm, *use), logits(numpy, *use)
+            assert relative_error(found, want) < (2e-5 if activations == "f32" else 2e-2), use
+            assert relative_error(found, base) > 0.05, use
+
+
+@pytest.mark.parametrize("type_name", ["F32", "F16"])
+def test_merged_weights_give_the_same_logits(type_name, tmp_path):
+    from realizar.gguf import GGMLType
+    from realizar.quants import dequantize, quantize
+
+    def in_floats(name, data, shape, kind):
+        if len(shape) < 2:
+            return name, data, shape, kind
+        values = dequantize(data, kind.name).reshape(shape)
+        return name, quantize(values, "F32"), shape, GGMLType.F32
+
+    base, merged = tmp_path / "base.gguf", tmp_path / "merged.gguf"
+    rewritten(LLAMA, base, tensors=in_floats)
+    with LLM(base, n_threads=1, n_ctx=64, activations="f32", kv_type="f32") as llm:
+        dtype = np.float32 if type_name == "F32" else np.float16
+        adapter = write_random_lora(tmp_path / "a.gguf", llm.engine.model, dtype=dtype)
+        llm.add_lora("a", adapter)
+        found = logits(llm, {"a": 0.5})
+    merge_lora(base, adapter, merged, 0.5, n_threads=1)
+    with LLM(merged, n_threads=1, n_ctx=64, activations="f32", kv_type="f32") as llm:
+        want = logits(llm)
+    assert np.abs(found - want).max() <= 1e-4 * np.abs(want).max()
+
+
+def completions(llm, *uses):
+    prompts = [TOKENS[: 20 + i] for i in range(len(uses))]
+    each = [params(lora, control, logprobs=3) for lora, control in uses]
+    return [(c.token_ids, [t.top for t in c.logprobs]) for c in llm.generate(prompts, each)]
+
+
+def test_bits_do_not_depend_on_the_others(tmp_path):
+    """Alone and next to requests with other adapters, in any chunks, on any threads, on every ISA level."""
+    uses = [("a", ()), ((), ()), ({"b": 0.5}, "v"), ("a", ()), ({"a": 1.0, "c": 2.0}, ()), ((), "v"), ("c", ())]
+    with loaded(folder=tmp_path) as llm:
+        together = completions(llm, *uses)
+    for options in ({"n_batch": 7}, {"n_threads": 3}):
+        with loaded(folder=tmp_path, **options) as llm:
+            assert completions(llm, *uses) == together, options
+    for isa in table.available():
+        table.use(isa)
+        try:
+            with loaded(folder=tmp_path) as llm:
+                for i, use in enumerate(uses):
+                    prompts = [((), ())] * i + [use]
+                    assert completions(llm, *prompts)[i] == together[i], (isa, use)
+        finally:
+            table.use(table.available()[-1])
+
+
+def test_no_adapter_costs_nothing(tmp_path):
+    with loaded(folder=tmp_path) as llm:
+        llm.generate([TOKENS], params())
+        runner = llm.engine.runner
+        assert not any(op.spec.in_place for op in runner.program(None).plan.ops)
+        assert len(runner._programs) == 1
+        llm.generate([TOKENS], params("a"))
+        assert len(runner._programs) == 2
+
+
+def test_prefixes_are_kept_apart(tmp_path):
+    def n_cached(*use):
+        return llm.generate([TOKENS], params(*use))[0].timings.n_cached
+
+    with loaded(folder=tmp_path) as llm:
+        for use in ((), ("a",), ({"a": 0.5},), ("b",), ((), "v"), ((), {"v": (1.0, 0, 0)})):
+            assert n_cached(*use) == 0, use
+            assert n_cached(*use) == 32, use
+        llm.remove_lora("a")
+        llm.add_lora("a", tmp_path / "b.gguf")
+        assert n_cached("a") == 0  # it is another adapter now
+
+
+def test_adapters_are_added_and_removed_while_requests_run(tmp_path):
+    with loaded(folder=tmp_path, names=("a", "b")) as llm:
+        (want,) = llm.generate([TOKENS], params("a"))
+        stream = llm.stream(TOKENS, params("a"))
+        pieces = [next(stream)]
+        llm.remove_lora("a")
+        assert list(llm.loras) == ["b"]
+        with pytest.raises(AdapterError, match=r"lora 'a': is not loaded; loaded are b"):
+            llm.generate([TOKENS], params("a"))
+        pieces += list(stream)
+        assert "".join(pieces) == want.text
+
+
+def test_every_kind_of_request(tmp_path):
+    """Parallel samples, beams, guidance and scores use the adapter, too."""
+    with loaded(folder=tmp_path) as llm:
+        (plain,) = llm.generate([TOKENS], params("a"))
+        assert llm.generate(TOKENS, params(), lora="a")[0].token_ids == plain.token_ids
+        assert llm.generate([TOKENS] * 2, [params(), params()], lora={"a": 1.0})[1].token_ids == plain.token_ids
+        for more in ({"n_beams": 2}, {"cfg_scale": 1.5}):
+            (found,) = llm.generate([TOKENS], params("a", **more))
+            (base,) = llm.generate([TOKENS], params(**more))
+            assert found.token_ids != base.token_ids, more
+
+
+def test_scales_of_zero_and_several_adapters(tmp_path):
+    with loaded(folder=tmp_path) as llm:
+        np.testing.assert_array_equal(logits(llm, {"a": 0.0}), logits(llm))
+        twice = logits(llm, {"a": 1.0, "b": 1.0})
+        assert relative_error(logits(llm, {"b": 1.0, "a": 1.0}), twice) < 1e-2
+        assert relative_error(logits(llm, "a"), twice) > 0.05
