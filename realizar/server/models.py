@@ -140,8 +140,8 @@ class ModelPool:
 
     def _add_lora(self, served: Served, given: str) -> None:
         name, mark, path = given.partition("=")
-        if not mark or not path:
-            raise ParameterError(f"lora={given}: must be NAME=PATH, with the name that clients give as the model")
+        if not mark or not path or name in self._by_name:
+            raise ParameterError(f"lora={given}: must be NAME=PATH, with a name that no model has yet")
         self._add(name, served)
         served.loras[name] = path
 

@@ -126,7 +126,7 @@ def test_a_batch_is_checked(model):  # noqa: F811
     session = Session(model, model.plan(passes=()), backend=NumpyBackend())
     for field, value, message in (
         ("tokens", [999], r"tokens: ids must be in \[0, 288\)"),
-        ("adapters", [1], "adapters: 1; low-rank adapters are not"),
+        ("adapters", [1], "adapters: 1; this program was compiled without adapters"),
         ("positions", [[0], [0]], "positions: 2 axes; this program has 3"),
     ):
         with pytest.raises(ParameterError, match=message):

@@ -72,7 +72,7 @@ def test_vectors_that_do_not_fit(llm, tmp_path):
     with pytest.raises(AdapterError, match=r"direction.7: llama with 2 layers has no single hidden state"):
         llm.add_control_vector("v", path)
     write_control_vector(path, {1: np.ones(128, np.float32)}, "llama")
-    with pytest.raises(AdapterError, match="direction.1 has 128 numbers, the model's 256"):
+    with pytest.raises(AdapterError, match=r"direction\.1 has 128 numbers, the model's 256"):
         llm.add_control_vector("v", path)
     with LLM(QWEN2, n_threads=1, n_ctx=64) as other:
         write_random_vector(path, llm.engine.model, [1])

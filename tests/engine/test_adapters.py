@@ -11,6 +11,7 @@ from realizar.errors import AdapterError
 from realizar.quantize.merge import merge_lora
 from realizar.testing import relative_error
 from tests.adapters import write_random_lora, write_random_vector
+from tests.isa import DEFINED
 from tests.limits.models import LLAMA, QWEN2, rewritten
 
 TOKENS = [1, *range(40, 75)]
@@ -27,6 +28,9 @@ def loaded(path=LLAMA, names=("a", "b", "c"), folder=None, **options):
             llm.add_lora(name, file)
         llm.add_control_vector("v", write_random_vector(folder / "v.gguf", llm.engine.model, [0, 1]))
         yield llm
+
+
+USES = [("a", ()), ((), ()), ({"b": 0.5}, "v"), ("a", ()), ({"a": 1.0, "c": 2.0}, ()), ((), "v"), ("c", ())]
 
 
 def params(lora=(), control=(), **more):
@@ -74,29 +78,33 @@ def test_merged_weights_give_the_same_logits(type_name, tmp_path):
     assert np.abs(found - want).max() <= 1e-4 * np.abs(want).max()
 
 
-def completions(llm, *uses):
-    prompts = [TOKENS[: 20 + i] for i in range(len(uses))]
-    each = [params(lora, control, logprobs=3) for lora, control in uses]
-    return [(c.token_ids, [t.top for t in c.logprobs]) for c in llm.generate(prompts, each)]
+def completions(llm, uses):
+    """Return tokens and logprobs of prompts of different lengths, by their numbers among USES."""
+    prompts = [TOKENS[: 20 + i] for i in uses]
+    each = [params(*USES[i], logprobs=3) for i in uses]
+    found = llm.generate(prompts, each)
+    return {i: (c.token_ids, [t.top for t in c.logprobs]) for i, c in zip(uses, found, strict=True)}
 
 
 def test_bits_do_not_depend_on_the_others(tmp_path):
     """Alone and next to requests with other adapters, in any chunks, on any threads, on every ISA level."""
-    uses = [("a", ()), ((), ()), ({"b": 0.5}, "v"), ("a", ()), ({"a": 1.0, "c": 2.0}, ()), ((), "v"), ("c", ())]
+    everything = range(len(USES))
     with loaded(folder=tmp_path) as llm:
-        together = completions(llm, *uses)
+        together = completions(llm, everything)
     for options in ({"n_batch": 7}, {"n_threads": 3}):
         with loaded(folder=tmp_path, **options) as llm:
-            assert completions(llm, *uses) == together, options
-    for isa in table.available():
+            assert completions(llm, everything) == together, options
+    with loaded(folder=tmp_path) as llm:
+        for i in everything:
+            assert completions(llm, [i]) == {i: together[i]}, USES[i]
+    before = table.current()
+    for isa in DEFINED:
         table.use(isa)
         try:
             with loaded(folder=tmp_path) as llm:
-                for i, use in enumerate(uses):
-                    prompts = [((), ())] * i + [use]
-                    assert completions(llm, *prompts)[i] == together[i], (isa, use)
+                assert completions(llm, everything[:5]) == {i: together[i] for i in everything[:5]}, isa
         finally:
-            table.use(table.available()[-1])
+            table.use(before)
 
 
 def test_no_adapter_costs_nothing(tmp_path):

@@ -200,7 +200,7 @@ def test_inputs_of_a_program(model):
         ({"positions": np.zeros((2, N), np.int32)}, r"positions: 2 axes; this program has 3"),
         ({"positions": np.array([[0] * N, [0] * N, [-1] * N], np.int32)}, r"positions: ids must be in \[0, "),
         ({"spans": np.array([[60, 65]], np.int32)}, r"spans must be ranges of rows up to 64"),
-        ({"adapters": np.array([2], np.int32)}, r"adapters: 2; low-rank adapters are not supported yet"),
+        ({"adapters": np.array([2], np.int32)}, r"adapters: 2; this program was compiled without adapters, use 0"),
         ({"embeddings": np.zeros((1, 128), np.float32), "embedding_rows": np.array([3], np.int32)},
          r"embeddings: rows of 128 numbers; this program needs 256"),
         ({"embeddings": np.zeros((1, 256), np.float32)}, r"embeddings must come with embedding_rows"),
