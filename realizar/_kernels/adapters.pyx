@@ -58,7 +58,8 @@ cdef class Factors:
         if slot >= self.adapter.n_slot:
             raise ValueError(f"slot {slot} of {self.adapter.n_slot}")
         n_tile, rank, width = b.shape
-        if width != RZ_FACTOR_TILE or n_tile != (n_out + RZ_FACTOR_TILE - 1) // RZ_FACTOR_TILE or not b.flags.c_contiguous:
+        least = (n_out + RZ_FACTOR_TILE - 1) // RZ_FACTOR_TILE
+        if width != RZ_FACTOR_TILE or n_tile != least or not b.flags.c_contiguous:
             raise ValueError(f"B of {n_out} rows in tiles expected, shape {b.shape} given")
         cdef rz_factors *f = &self.factors[slot]
         if a is not None:

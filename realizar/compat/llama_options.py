@@ -26,6 +26,7 @@ _IGNORED = frozenset(
 )  # fmt: skip
 """Options that only say how to compute, or ask for what is always there."""
 _BY_FILE = "the file decides"
+_BY_LORA = "load it with realizar.LLM.add_lora, or merge it: realizar lora merge"
 _UNSUPPORTED: dict[str, tuple[Any, str]] = {
     "vocab_only": (False, "a tokenizer alone is realizar.tokenizer.Tokenizer.from_gguf"),
     "kv_overrides": (None, _BY_FILE),
@@ -38,9 +39,9 @@ _UNSUPPORTED: dict[str, tuple[Any, str]] = {
     "yarn_beta_slow": (1.0, _BY_FILE),
     "yarn_orig_ctx": (0, _BY_FILE),
     "attention_type": (-1, _BY_FILE),
-    "lora_base": (None, "merge the adapter into the model file"),
-    "lora_scale": (1.0, "merge the adapter into the model file"),
-    "lora_path": (None, "merge the adapter into the model file"),
+    "lora_base": (None, _BY_LORA),
+    "lora_scale": (1.0, _BY_LORA),
+    "lora_path": (None, _BY_LORA),
     "chat_format": (None, "the chat template of the file is used; leave it out"),
     "chat_handler": (None, "the chat template of the file is used, and pictures are not read"),
     "tokenizer": (None, "the tokenizer of the file is used; leave it out"),

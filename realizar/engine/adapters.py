@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from realizar.arch.architecture import expand
+import numpy as np
+
+from realizar.arch.architecture import WeightTable, expand
 from realizar.errors import AdapterError, did_you_mean
 from realizar.runtime.adapters import Adapter, AdapterSet, AdapterUse, Factors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from realizar.engine.runner import Runner
     from realizar.model import Model
@@ -104,29 +106,39 @@ def fitted_lora(adapter: Adapter, model: Model) -> Adapter:
         If the model has no such weight, it has another shape, or its products cannot be updated.
     """
     found: dict[str, Factors] = {}
+    declared = expand(model.architecture.tensors(model.hp), model.hp.n_layer)
+    ops = _ops_of_weights(model)
     for name, factors in adapter.factors.items():
-        for weight, part in _parts(name, factors, model):
-            _check(adapter, weight, part, model)
+        parts = [(name, factors)] if name in model.tensors else _parts(name, factors, declared)
+        for weight, part in parts:
+            _check(adapter, weight, part, model, ops.get(weight, set()))
             scale = model.tensors[weight].scale  # the graph multiplies the updated product by it
             found[weight] = part if scale is None else part._replace(scale=part.scale / scale)
     return replace(adapter, factors=found)
 
 
-def _parts(name: str, factors: Factors, model: Model) -> Iterator[tuple[str, Factors]]:
-    """Yield factors for the weights as the graph has them: of a fused weight, those of its parts."""
+def _ops_of_weights(model: Model) -> dict[str, set[str]]:
+    """Return weight -> the names of the ops that read it."""
+    found: dict[str, set[str]] = {}
+    for graph in model.graphs.values():
+        for node in graph.nodes:
+            for name in node.weights:
+                found.setdefault(name, set()).add(node.op)
+    return found
+
+
+def _parts(name: str, factors: Factors, declared: WeightTable) -> list[tuple[str, Factors]]:
+    """Return factors for the parts of a fused weight, as the graph has them; unchanged if it is none."""
     whole = name.removesuffix(".weight")
-    declared = expand(model.architecture.tensors(model.hp), model.hp.n_layer).get(whole)
-    if name in model.tensors or declared is None or not declared.parts or factors.b.ndim != 2:
-        yield name, factors
-        return
-    first = 0
-    for part, weight in declared.split(whole).items():
-        end = first + weight.shape[0]
-        yield part + weight.suffix, factors._replace(b=factors.b[first:end])
-        first = end
+    weight = declared.get(whole)
+    if weight is None or not weight.parts or factors.b.shape[:-1] != weight.shape[:1]:
+        return [(name, factors)]
+    ends = np.cumsum(list(weight.parts.values()))
+    pieces = np.split(factors.b, ends[:-1])
+    return [(part + weight.suffix, factors._replace(b=b)) for part, b in zip(weight.split(whole), pieces, strict=True)]
 
 
-def _check(adapter: Adapter, name: str, factors: Factors, model: Model) -> None:
+def _check(adapter: Adapter, name: str, factors: Factors, model: Model, ops: set[str]) -> None:
     tensor, file = model.tensors.get(name), model.file.path.name
     if tensor is None:
         raise AdapterError(
@@ -138,7 +150,6 @@ def _check(adapter: Adapter, name: str, factors: Factors, model: Model) -> None:
             f"{adapter.path}: {name}: {file} stores it in a rotated basis, in which the adapter was not trained; use a "
             "file of the model without rotations"
         )
-    ops = {node.op for graph in model.graphs.values() for node in graph.nodes if name in node.weights}
     if ops != {"linear"} or factors.a is None or factors.b.ndim != 2:
         used = " and ".join(sorted(ops)) or "nothing"
         raise AdapterError(

@@ -116,9 +116,7 @@ class Intake:
         """Return a request for the best continuations of a prompt. Raises as `generation`."""
         return self._made(prompt, params, partial(Beams, reasoning=reasoning), reasoning, searched=True)
 
-    def score(
-        self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, params: SamplingParams
-    ) -> ScoreRequest:
+    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Return a request for the scores of a continuation of a prompt, or of an answer to an encoder input.
 
         Raises as `generation`, and ParameterError if n_top, the best tokens to report in each place, is not in
@@ -131,10 +129,9 @@ class Intake:
         if self.model.has_encoder:
             given, encoder_tokens = Prompt([self.model.decoder_start], None), self._encoder_tokens(given)
         ids = [*given.ids, *tokens[:-1]]
-        adapters, number = self._adapters_of(params)
-        seq = Sequence(self.cache, ids, encoder_tokens, given.content, adapter=number, program=self.model.main)
+        seq = Sequence(self.cache, ids, encoder_tokens, given.content, program=self.model.main)
         wanted = self._prompt_logprobs(np.array(tokens, np.int32), len(given.ids), n_top)
-        return _holding(ScoreRequest(seq, wanted, len(given.ids)), adapters)
+        return ScoreRequest(seq, wanted, len(given.ids))
 
     def _prompt_logprobs(self, tokens: NDArray[np.int32], first: int, n_top: int) -> PromptLogprobs:
         return PromptLogprobs(tokens, first, n_top, self._candidates, self.model.tokenizer.token_bytes)
@@ -157,11 +154,10 @@ class Intake:
         seq = Sequence(self.cache, ids, read, content, adapter=number, program=self.model.main)
         return _holding(LogitsRequest(seq, self.model.hp.n_vocab), adapters)
 
-    def embedding(self, tokens: TokenPrompt, params: SamplingParams) -> EmbeddingRequest:
+    def embedding(self, tokens: TokenPrompt) -> EmbeddingRequest:
         """Return a request for the hidden states of a text. Raises as `generation`."""
         output = "hidden" if self.model.has_encoder else self.model.hidden
-        adapters, number = self._adapters_of(params)
-        return _holding(EmbeddingRequest(self._read(tokens, number), self.model.n_hidden, output), adapters)
+        return EmbeddingRequest(self._read(tokens), self.model.n_hidden, output)
 
     def rank(self, tokens: TokenPrompt, output: str = "rank") -> RankRequest:
         """Return a request for an output of the classification head: "rank", or its probabilities, "classes".
@@ -182,12 +178,12 @@ class Intake:
         found = self.adapters.set_of(params)
         return found, 0 if found is None else found.number
 
-    def _read(self, tokens: TokenPrompt, adapter: int = 0) -> Sequence:
+    def _read(self, tokens: TokenPrompt) -> Sequence:
         """Return a text that is not continued: the input of the encoder, where the model has one."""
         prompt = self._checked(tokens)
         if self.model.has_encoder:
-            return Sequence(self.cache, (), self._encoder_tokens(prompt), adapter=adapter)
-        return Sequence(self.cache, prompt.ids, content=prompt.content, adapter=adapter, program=self.model.main)
+            return Sequence(self.cache, (), self._encoder_tokens(prompt))
+        return Sequence(self.cache, prompt.ids, content=prompt.content, program=self.model.main)
 
     def _made(
         self, prompt: TokenPrompt, params: SamplingParams,

@@ -108,6 +108,8 @@ class Runner:
         name = name or self.model.main
         key = (name, None if outputs is None else tuple(outputs), tuple(overrides), side)
         if key not in self._programs:
+            if side is not None and name != self.model.main:  # the places are values of the main program
+                side = replace(side, places=frozenset())
             plan = self.model.plan(*key[:3], passes=self.backend.passes, side=side)
             params = replace(self._compile_params, adapters=None if side is None else self.adapters)
             self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, params)

@@ -34,7 +34,7 @@ NO_ADAPTERS = SamplingParams()
 
 
 class Submissions:
-    """Makes requests, and gives them to the scheduler. `adapters` are params whose adapters a request uses."""
+    """Makes requests, and gives them to the scheduler."""
 
     cache: KVCache
     scheduler: Scheduler
@@ -65,26 +65,26 @@ class Submissions:
             request.deadline -= time.perf_counter() - begin
             return self._added(request, priority)
 
-    def score(
-        self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0,
-        adapters: SamplingParams = NO_ADAPTERS,
-    ) -> ScoreRequest:  # fmt: skip
+    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0) -> ScoreRequest:
         """Submit a prompt and a continuation to score; `wait` for it. Raises as `Intake.score` and `Scheduler.add`."""
         with self._submitting():
-            return self._added(self._intake.score(prompt, continuation, n_top, adapters), priority)
+            return self._added(self._intake.score(prompt, continuation, n_top), priority)
 
     def logits(
         self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None, priority: int = 0,
         adapters: SamplingParams = NO_ADAPTERS,
     ) -> LogitsRequest:  # fmt: skip
-        """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
+        """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`.
+
+        `adapters` are params, of which only the adapters are used.
+        """
         with self._submitting():
             return self._added(self._intake.logits(tokens, encoder_tokens, adapters), priority)
 
-    def embed(self, tokens: TokenPrompt, priority: int = 0, adapters: SamplingParams = NO_ADAPTERS) -> EmbeddingRequest:
+    def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
         with self._submitting():
-            return self._added(self._intake.embedding(tokens, adapters), priority)
+            return self._added(self._intake.embedding(tokens), priority)
 
     def rank(self, tokens: TokenPrompt, output: str = "rank", priority: int = 0) -> RankRequest:
         """Submit tokens for the classification head; `wait` for it. Raises as `Intake.rank`."""

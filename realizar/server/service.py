@@ -46,16 +46,19 @@ class Service:
         self.responses: ResponseStore = request.app.state.responses
         self._lora: str | None = None
 
-    async def llm(self, name: str | None, loads: bool = True) -> tuple[AsyncLLM, Served]:
+    async def llm(self, name: str | None, loads: bool = True, takes_lora: bool = True) -> tuple[AsyncLLM, Served]:
         """Return a model, loaded until the response was sent, and its entry.
 
-        Raises as `ModelPool.use`; unless `loads`, also 503 if it is not loaded.
+        Raises as `ModelPool.use`; unless `loads`, 503 if it is not loaded; unless `takes_lora`, 400 for an adapter.
         """
         state = self._request.app.state
         if not state.is_ready:
             raise not_ready(state.is_closing)
         served = self.pool.find(name)
         self._lora = next((each for each in (name, (name or "").removesuffix(":latest")) if each in served.loras), None)
+        if self._lora is not None and not takes_lora:
+            text = f"{self._lora} is a LoRA adapter, which this endpoint does not apply; name the model {served.name}"
+            raise ApiError(400, text, "invalid_value", "model")
         if not loads and served.status != "loaded":
             text = f"the model {served.name} is not loaded, and this request loads none; POST /tokenize does"
             raise ApiError(503, text, "model_not_loaded")

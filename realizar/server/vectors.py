@@ -83,7 +83,7 @@ class ScoreRequest(Body):
 @router.post("/v1/embeddings", response_model=None)
 async def embeddings(body: EmbeddingRequest, service: Serving) -> Response:
     """Embed texts."""
-    llm, served = await service.llm(body.model)
+    llm, served = await service.llm(body.model, takes_lora=False)
     texts = body.texts
     service.need_room_for(len(texts), "input")
     ids = await service.in_thread(lambda: [llm.tokenize(t) if isinstance(t, str) else t for t in texts])
@@ -113,7 +113,7 @@ def _usage(n: int) -> dict[str, int]:
 @router.post("/v1/rerank", response_model=None)
 async def rerank(body: RerankRequest, service: Serving) -> Response:
     """Order documents by how relevant they are to a query."""
-    llm, served = await service.llm(body.model)
+    llm, served = await service.llm(body.model, takes_lora=False)
     texts = body.texts
     service.need_room_for(len(texts), "documents")
     found = await service.unless_gone(llm.rerank(body.query, texts))
@@ -128,7 +128,7 @@ async def rerank(body: RerankRequest, service: Serving) -> Response:
 @router.post("/v1/score", response_model=None)
 async def score(body: ScoreRequest, service: Serving) -> Response:
     """Score how relevant texts are to others."""
-    llm, served = await service.llm(body.model)
+    llm, served = await service.llm(body.model, takes_lora=False)
     pairs = body.pairs
     service.need_room_for(sum(len(seconds) for _, seconds in pairs), "text_2")
     scores: list[float] = []

@@ -254,8 +254,10 @@ class FakeModel:
         self.file = SimpleNamespace(metadata={})
         self.closed = False
 
-    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None, overrides=(), passes=()):
-        assert (program, outputs, overrides) in (("decode", None, ()), (None, None, ()))
+    def plan(
+        self, program: str | None = None, outputs: tuple[str, ...] | None = None, overrides=(), passes=(), side=None
+    ):
+        assert (program, outputs, overrides, side) in (("decode", None, (), None), (None, None, (), None))
         return self._plan
 
     main = "decode"

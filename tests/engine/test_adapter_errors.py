@@ -58,8 +58,8 @@ def test_names(llm, tmp_path):
             llm.add_lora("summary", tmp_path / "a.gguf")
         with pytest.raises(AdapterError, match="a name that is not empty"):
             llm.add_lora("", tmp_path / "a.gguf")
-        with pytest.raises(AdapterError, match=r"lora 'sumary': is not loaded; .*did you mean summary\?"):
-            llm.generate("a", SamplingParams(lora="sumary"))
+        with pytest.raises(AdapterError, match=r"lora 'summary_': is not loaded; .*did you mean summary\?"):
+            llm.generate("a", SamplingParams(lora="summary_"))
     finally:
         llm.remove_lora("summary")
     with pytest.raises(AdapterError, match="loaded are none"):
@@ -82,7 +82,8 @@ def test_vectors_that_do_not_fit(llm, tmp_path):
 
 @pytest.mark.parametrize(
     "given",
-    [{"lora": 3}, {"lora": {"a": "b"}}, {"lora": {1: 1.0}}, {"lora": {"a": float("nan")}}, {"control_vector": ["v"]},
+    [{"lora": 3}, {"lora": ("a",)}, {"lora": ["a"]},
+     {"lora": {"a": "b"}}, {"lora": {1: 1.0}}, {"lora": {"a": float("nan")}}, {"control_vector": ["v"]},
      {"control_vector": {"v": (1.0, 2)}}, {"control_vector": {"v": (1.0, 2, 1)}}],
     ids=str,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Adapters of requests: results, same bits whatever the other requests use, and the prefix cache."""
 
+import re
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,12 +9,17 @@ import pytest
 from realizar import LLM, SamplingParams
 from realizar._kernels import table
 from realizar.errors import AdapterError
+from realizar.gguf import GGMLType, GGUFFile
 from realizar.quantize.merge import merge_lora
+from realizar.quants import dequantize, quantize
+from realizar.runtime.adapter_files import write_lora
+from realizar.runtime.adapters import Adapter
 from realizar.testing import relative_error
-from tests.adapters import write_random_lora, write_random_vector
+from tests.adapters import random_lora, write_random_lora, write_random_vector
 from tests.isa import DEFINED
-from tests.limits.models import LLAMA, QWEN2, rewritten
+from tests.limits.models import FIXTURES, LLAMA, QWEN2, rewritten
 
+FUSED = next((FIXTURES / "phi").glob("*.gguf"))  # attn_qkv
 TOKENS = [1, *range(40, 75)]
 
 
@@ -54,28 +60,34 @@ def test_the_kernels_compute_what_the_definition_says(path, activations, tmp_pat
             assert relative_error(found, base) > 0.05, use
 
 
-@pytest.mark.parametrize("type_name", ["F32", "F16"])
-def test_merged_weights_give_the_same_logits(type_name, tmp_path):
-    from realizar.gguf import GGMLType
-    from realizar.quants import dequantize, quantize
+def in_floats(name, data, shape, kind):
+    """A tensor of a model file with its matrices in float32."""
+    if len(shape) < 2:
+        return name, data, shape, kind
+    values = dequantize(data, kind.name).reshape(shape)
+    return name, quantize(values, "F32"), shape, GGMLType.F32
 
-    def in_floats(name, data, shape, kind):
-        if len(shape) < 2:
-            return name, data, shape, kind
-        values = dequantize(data, kind.name).reshape(shape)
-        return name, quantize(values, "F32"), shape, GGMLType.F32
 
-    base, merged = tmp_path / "base.gguf", tmp_path / "merged.gguf"
-    rewritten(LLAMA, base, tensors=in_floats)
-    with LLM(base, n_threads=1, n_ctx=64, activations="f32", kv_type="f32") as llm:
-        dtype = np.float32 if type_name == "F32" else np.float16
-        adapter = write_random_lora(tmp_path / "a.gguf", llm.engine.model, dtype=dtype)
+@pytest.mark.parametrize(
+    ("path", "dtype"), [(LLAMA, np.float32), (LLAMA, np.float16), (FUSED, np.float32)], ids=["f32", "f16", "fused"]
+)
+def test_merged_weights_give_the_same_logits(path, dtype, tmp_path):
+    """Also where the file has the rows of q, k and v in one weight."""
+    base, merged, adapter = (tmp_path / f"{name}.gguf" for name in ("base", "merged", "adapter"))
+    rewritten(path, base, tensors=in_floats)
+    with GGUFFile(base) as file:
+        names = [name for name in file.tensors if re.search(r"(attn_q|attn_qkv|attn_output|ffn_up)\.weight", name)]
+        shapes, architecture = {name: file.tensors[name].shape for name in names}, file.architecture
+    write_lora(adapter, Adapter("lora", random_lora(shapes, dtype=dtype), "random"), architecture)
+    options = {"n_threads": 1, "n_ctx": 64, "activations": "f32", "kv_type": "f32"}
+    with LLM(base, **options) as llm:
         llm.add_lora("a", adapter)
-        found = logits(llm, {"a": 0.5})
+        found, without = logits(llm, {"a": 0.5}), logits(llm)
     merge_lora(base, adapter, merged, 0.5, n_threads=1)
-    with LLM(merged, n_threads=1, n_ctx=64, activations="f32", kv_type="f32") as llm:
+    with LLM(merged, **options) as llm:
         want = logits(llm)
-    assert np.abs(found - want).max() <= 1e-4 * np.abs(want).max()
+    assert np.abs(found - want).max() <= 1e-4
+    assert np.abs(without - want).max() > 0.1
 
 
 def completions(llm, uses):

@@ -44,6 +44,9 @@ def test_adapters_are_models(server):
     assert answers[0][1]["choices"] != answers[1][1]["choices"]
     status, body = server.post("/v1/completions", {**BODY, "model": "third"})
     assert status == 404
+    status, refused = server.post("/v1/embeddings", {"input": "a", "model": "first"})
+    assert status == 400
+    assert "is a LoRA adapter, which this endpoint does not apply" in refused["error"]["message"]
     assert "third" in body["error"]["message"]
 
 
@@ -56,7 +59,7 @@ def test_the_field_of_a_request(server):
     status, body = server.post("/v1/completions", {**BODY, "lora": [{"id": 2, "scale": 1.0}]})
     assert status == 400
     assert "id 2: there are 2 adapters" in body["error"]["message"]
-    status, body = server.post("/v1/completions", {**BODY, "lora": "secnd"})
+    status, body = server.post("/v1/completions", {**BODY, "lora": "secondd"})
     assert status == 400
     assert "did you mean second?" in body["error"]["message"]
 

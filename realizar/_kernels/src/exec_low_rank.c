@@ -3,8 +3,8 @@
 #include "realizar/worker.h"
 
 enum {
-    DOWN_ROWS = 8,                 /* rows of A of an item */
-    UP_ROWS = 8 * RZ_FACTOR_TILE,  /* rows of B of an item: for rank 16 they fit into L1 */
+    DOWN_ROWS = 8,                /* rows of A of an item */
+    UP_ROWS = 8 * RZ_FACTOR_TILE, /* rows of B of an item: for rank 16 they fit into L1 */
     ITEM_TOKENS = 64,
 };
 

@@ -12,7 +12,8 @@ RZ_INLINE f32x16 load_factor(const void *b, size_t i, int is_half)
 }
 
 /* The first n elements of a tile; n is RZ_FACTOR_TILE, or the rest of y. */
-RZ_INLINE void add_product_tile(const float *h, const void *b, size_t tile, size_t rank, size_t n, int is_half, float *y)
+RZ_INLINE void add_product_tile(const float *h, const void *b, size_t tile, size_t rank, size_t n, int is_half,
+                                float *y)
 {
     f32x16 sum[FACTOR_COLS];
     for (size_t j = 0; j < FACTOR_COLS; j++) {
