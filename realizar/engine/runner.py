@@ -82,10 +82,11 @@ class Runner:
 
     def _side_ops(self, batch: Batch) -> SideOps | None:
         """Return the side ops for a step; programs with others than before are compiled anew."""
-        if batch.adapters is None:
+        numbers = [] if batch.adapters is None else dict.fromkeys(batch.adapters.tolist())
+        found = [each for each in map(self.adapters.get, numbers) if each is not None]
+        if not found:
             return None
-        found = [self.adapters.get(number) for number in dict.fromkeys(batch.adapters.tolist())]
-        side = side_ops_for([each for each in found if each is not None], self.control_places, self._side)
+        side = side_ops_for(found, self.control_places, self._side)
         if side != self._side:
             self._programs = {key: program for key, program in self._programs.items() if key[3] is None}
             self._side = side

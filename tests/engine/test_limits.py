@@ -10,6 +10,7 @@ from realizar.backends.cpu import threads
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine import engine as engine_module
 from realizar.engine import request as requests
+from realizar.engine import submissions
 from realizar.engine.engine import Engine
 from realizar.errors import OutOfMemoryError, ParameterError, RealizarError, memory_for
 from realizar.gguf import GGUFFile, GGUFWriter
@@ -185,7 +186,7 @@ def test_max_time_counts_from_when_a_request_is_asked_for(monkeypatch):
     """Intake takes 3 of the 5 seconds."""
     engine = Engine(FakeModel(FULL), EngineParams(n_ctx=96, n_seqs=2, n_batch=32, kv_type="f32", n_threads=2))
     clock, make = Clock(), engine._intake.generation
-    for module in (engine_module, requests):
+    for module in (requests, submissions):
         monkeypatch.setattr(module, "time", clock)
 
     def slow(*args):
