@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from realizar._kernels import logit_scan
 from realizar._kernels.plan import Pool
@@ -48,7 +48,7 @@ class CPUBackend:
     def __init__(self, n_threads: int | None = None, isa: str | None = None) -> None:
         self.pool = Pool(bounded_threads(n_threads) if n_threads else default_threads().n)
         self._isa = isa
-        self._slots: WeakKeyDictionary[AdapterTable, AdapterSlots] = WeakKeyDictionary()
+        self._slots: dict[AdapterTable, AdapterSlots] = {}
         self._made: WeakSet[CPUStorage | CompiledPlan] = WeakSet()
 
     @property
