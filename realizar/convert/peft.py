@@ -33,7 +33,6 @@ REFUSED: Mapping[str, str] = {
     "trainable_token_indices": "embeddings of tokens were trained",
     "target_parameters": "parameters that are no modules were trained",
     "lora_bias": "the factors have biases",
-    "alora_invocation_tokens": "it is activated by invocation tokens (aLoRA)",
     "layer_replication": "layers are repeated",
     "corda_config": "the base weights are changed",
 }
@@ -87,7 +86,7 @@ def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mappin
         factors[name] = Factors(a, _rows(b, transform, hp, module), scale)
     if not factors:
         raise AdapterError(f"{folder}: {TENSORS} has no factors")
-    return Adapter("lora", factors, str(folder))
+    return Adapter("lora", factors, str(folder), tuple(config.get("alora_invocation_tokens") or ()))
 
 
 def _check(folder: Path, config: Mapping[str, Any]) -> None:

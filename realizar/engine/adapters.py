@@ -71,6 +71,8 @@ class LoadedAdapters:
         uses += [
             AdapterUse(self._found("control vector", name), scale, layers) for name, scale, layers in control if scale
         ]
+        if len(uses) > 1 and any(use.adapter.invocation for use in uses):
+            raise AdapterError("lora: an adapter that is applied from its invocation tokens on (aLoRA) is used alone")
         return self._runner.adapters.set_of(tuple(uses)) if uses else None
 
     def _found(self, kind: str, name: str) -> Adapter:

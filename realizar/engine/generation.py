@@ -191,7 +191,9 @@ class Answer:
             kept = np.concatenate([tokens[:n_keep], tokens[n_keep + n_dropped :]])
             self._n_dropped += n_dropped
             self.free()
-            self.seq = Sequence(self.seq.cache, kept, adapter=self.seq.adapter)
+            adapter, first = self.seq.adapter, self.seq.adapter_from
+            first = min(first, max(n_keep, first - n_dropped))
+            self.seq = Sequence(self.seq.cache, kept, adapter=adapter, adapter_from=first)
 
     def expire(self) -> None:
         """End the text because its deadline has passed."""

@@ -42,6 +42,8 @@ class Guided(Sequence):
         That of the prompt.
     adapter : int
         Number of the adapters of both.
+    adapter_from : int
+        The first row of the prompt for which they are applied.
     program : str
         The program that computes both.
 
@@ -58,9 +60,11 @@ class Guided(Sequence):
 
     def __init__(
         self, cache: KVCache, tokens: Iterable[int], negative: Iterable[int], scale: float,
-        content: Content | None = None, *, adapter: int = 0, program: str = "decode",
+        content: Content | None = None, *, adapter: int = 0, program: str = "decode", adapter_from: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(cache, tokens, content=content, adapter=adapter, program=program)
+        super().__init__(
+            cache, tokens, content=content, adapter=adapter, program=program, adapter_from=adapter_from
+        )  # fmt: skip
         self.negative = Sequence(cache, negative, adapter=adapter, program=program)
         self.scale = scale
 

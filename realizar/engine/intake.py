@@ -150,8 +150,8 @@ class Intake:
             )
         read = () if encoder_tokens is None else self._encoder_tokens(self._checked(encoder_tokens))
         ids, content = self._checked(tokens)
-        adapters, number = self._adapters_of(params)
-        seq = Sequence(self.cache, ids, read, content, adapter=number, program=self.model.main)
+        adapters, how = self._adapters_of(params, ids)
+        seq = Sequence(self.cache, ids, read, content, **how, program=self.model.main)
         return _holding(LogitsRequest(seq, self.model.hp.n_vocab), adapters)
 
     def embedding(self, tokens: TokenPrompt) -> EmbeddingRequest:
@@ -173,10 +173,13 @@ class Intake:
         given = self._checked(tokens)
         return SaveRequest(Sequence(self.cache, given.ids, content=given.content, program=self.model.main))
 
-    def _adapters_of(self, params: SamplingParams) -> tuple[AdapterSet | None, int]:
-        """Return the adapters that params ask for and their number, 0 for none."""
+    def _adapters_of(self, params: SamplingParams, ids: list[int]) -> tuple[AdapterSet | None, dict[str, Any]]:
+        """Return the adapters that params ask for, if the prompt invokes them, and a Sequence's arguments for them."""
         found = self.adapters.set_of(params)
-        return found, 0 if found is None else found.number
+        first = None if found is None else found.first_row(ids)
+        if found is None or first is None:
+            return None, {}
+        return found, {"adapter": found.number, "adapter_from": first}
 
     def _read(self, tokens: TokenPrompt) -> Sequence:
         """Return a text that is not continued: the input of the encoder, where the model has one."""
@@ -215,8 +218,8 @@ class Intake:
         if params.token_healing:
             ids, known = self._texts.without_last(checked.ids)
             checked = Prompt(ids, checked.content and checked.content.beginning(len(ids)))
-        adapters, number = self._adapters_of(params)
-        seq = self._sequence(checked, params, number)
+        adapters, how = self._adapters_of(params, checked.ids)
+        seq = self._sequence(checked, params, how)
         n_history, tokenizer = len(seq.history), self.model.tokenizer
         try:
             request = make(seq, params, self._chain(params, n_history, known, reasoning), tokenizer)
@@ -274,18 +277,18 @@ class Intake:
             if holds:
                 raise ParameterError(f"context_shift: {reason}")
 
-    def _sequence(self, prompt: Prompt, params: SamplingParams, adapter: int) -> Sequence:
+    def _sequence(self, prompt: Prompt, params: SamplingParams, adapters: dict[str, Any]) -> Sequence:
         """Return a prompt as it is to be continued: after an encoder input, or next to a negative prompt."""
         program = self.model.main
         if self.model.has_encoder:
             if params.cfg_scale != 1.0:
                 raise ParameterError(f"cfg_scale={params.cfg_scale}: this model has an encoder; leave it at 1")
-            return Sequence(self.cache, [self.model.decoder_start], self._encoder_tokens(prompt), adapter=adapter)
+            return Sequence(self.cache, [self.model.decoder_start], self._encoder_tokens(prompt), **adapters)
         if params.cfg_scale == 1.0:
-            return Sequence(self.cache, prompt.ids, content=prompt.content, adapter=adapter, program=program)
+            return Sequence(self.cache, prompt.ids, content=prompt.content, **adapters, program=program)
         seq = Guided(
             self.cache, prompt.ids, self._negative(prompt, params.negative_prompt), params.cfg_scale, prompt.content,
-            adapter=adapter, program=program,
+            **adapters, program=program,
         )  # fmt: skip
         if seq.n_last + 1 > self.cache.n_batch:
             raise ParameterError(

@@ -135,7 +135,7 @@ class Runner:
             wanted = np.repeat(start[1:] - [chunk.n_outputs for chunk in chunks], counts)
             outputs = np.flatnonzero(rows >= wanted).astype(np.int32)
         more: dict[str, Any] = {}
-        if any(chunk.seq.content is not None or chunk.seq.adapter for chunk in chunks):
+        if any(chunk.seq.content is not None or chunk.adapter for chunk in chunks):
             more = _content(chunks, start, positions)
         slots = self._no_slots[:n_seqs]
         if self.cache.states:
@@ -234,7 +234,7 @@ def _content(
             rows.append(own.rows + np.int32(before))
             values.append(own.values)
     has_rows = any(map(len, rows))
-    adapters = [chunk.seq.adapter for chunk in chunks]
+    adapters = [chunk.adapter for chunk in chunks]
     return {
         "positions": axes,
         "embeddings": np.concatenate(values) if has_rows else None,

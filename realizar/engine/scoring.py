@@ -50,7 +50,7 @@ class LogitsRequest(Request):
 
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens; the prefix cache is not used, since it keeps no logits."""
-        n = min(self.seq.n_left, budget)
+        n = self.seq.with_same_adapters(min(self.seq.n_left, budget))
         n = self.seq.whole_spans(min(n, SCORE_ROWS), most=n)
         return [Chunk(self.seq, n, n)] if n else []
 

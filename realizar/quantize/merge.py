@@ -57,6 +57,8 @@ def merge_lora(
         check_target(path, file.paths)
         found = peft_adapter(given, file) if given.is_dir() else open_lora(given, file.architecture)
         rotated = read_rotations(file, file.architecture, "").by_name
+        if found.invocation:
+            raise AdapterError(f"{found.path}: is applied from its invocation tokens on (aLoRA); it cannot be merged")
         for name, factors in found.factors.items():
             _check(found, name, factors, file)
             if name in rotated:

@@ -22,6 +22,7 @@ from realizar.runtime.adapters import Adapter, Factors, place_of
 F32 = npt.NDArray[np.float32]
 A, B = ".lora_a", ".lora_b"
 """Suffixes of the names of a weight's factors."""
+INVOCATION = "adapter.alora.invocation_tokens"
 VECTORS = "controlvector"
 """general.architecture of control vectors."""
 
@@ -60,14 +61,13 @@ def read_lora(file: GGUFFile, architecture: str) -> Adapter:
             f"{name}: is for architecture {file.architecture}, but the model is of architecture {architecture}; use "
             "the adapter with the model for which it was trained"
         )
-    if "adapter.alora.invocation_tokens" in file.metadata:
-        raise AdapterError(f"{name}: is activated by invocation tokens (aLoRA), which is not supported")
     weights = dict.fromkeys(tensor.removesuffix(A).removesuffix(B) for tensor in file.tensors)
     alpha = file.metadata.get_float("adapter.lora.alpha", 0.0)
     factors = {weight: _factors(file, weight, alpha) for weight in weights}
     if not factors:
         raise AdapterError(f"{name}: has no factors (tensors NAME.weight{A} and {B})")
-    return Adapter("lora", factors, str(file.path))
+    invocation = tuple(map(int, file.metadata[INVOCATION])) if INVOCATION in file.metadata else ()
+    return Adapter("lora", factors, str(file.path), invocation)
 
 
 def _factors(file: GGUFFile, weight: str, alpha: float) -> Factors:
@@ -132,6 +132,8 @@ def write_lora(path: str | os.PathLike[str], adapter: Adapter, architecture: str
         "adapter.lora.alpha": alpha,
     }.items():
         writer.add(key, value)
+    if adapter.invocation:
+        writer.add(INVOCATION, list(adapter.invocation), ValueType.UINT32)
     for weight, factors in adapter.factors.items():
         if factors.a is None:
             raise AdapterError(f"{adapter.path}: {weight}: has no factor A; it is a control vector")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
@@ -61,6 +61,8 @@ class Adapter:
     factors : dict
         Name of a weight, or of a place for control vectors -> factors.
     path : str
+    invocation : tuple of int
+        The tokens from which on it is applied (aLoRA, https://arxiv.org/abs/2504.12397); empty: from the first on.
     id : int
         Of this object alone.
     """
@@ -68,6 +70,7 @@ class Adapter:
     kind: str
     factors: Mapping[str, Factors]
     path: str
+    invocation: tuple[int, ...] = ()
     id: int = field(default_factory=lambda: next(_ids), init=False)
 
     @property
@@ -126,6 +129,17 @@ class AdapterSet:
             found = use.of(name)
             if found is not None:
                 yield found.a, found.b, use.scale * found.scale
+
+    @property
+    def invocation(self) -> tuple[int, ...]:
+        """The tokens from which on they are applied; empty: from the first on."""
+        return next((use.adapter.invocation for use in self.uses if use.adapter.invocation), ())
+
+    def first_row(self, tokens: Sequence[int]) -> int | None:
+        """Return the row of the last invocation in a prompt, 0 if none is needed; None if there is none."""
+        wanted = list(self.invocation)
+        starts = range(len(tokens) - len(wanted), -1, -1)
+        return 0 if not wanted else next((i for i in starts if list(tokens[i : i + len(wanted)]) == wanted), None)
 
     @property
     def rank(self) -> int:

@@ -32,10 +32,11 @@ def test_list_of_commands():
         "perplexity",
         "compare",
         "imatrix",
+        "control-vector",
         "bench",
         "doctor",
     ]
-    assert [group.name for group in app.registered_groups] == ["plugins", "gguf"]
+    assert [group.name for group in app.registered_groups] == ["plugins", "gguf", "lora"]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_scales(config, scale, model, tmp_path):
         ({"modules_to_save": ["lm_head"]}, r"modules_to_save=\['lm_head'\]: whole modules were trained"),
         ({"bias": "all"}, "bias='all': biases were trained"),
         ({"fan_in_fan_out": True}, "fan_in_fan_out=True: the weights are transposed"),
-        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
+        ({"lora_bias": True}, "lora_bias=True: the factors have biases"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -133,6 +133,7 @@ def test_conversion(model, tmp_path):
     tensors = {f"{Q}.lora_A.weight": a, f"{Q}.lora_B.weight": b, f"{k}.lora_A.weight": c, f"{k}.lora_B.weight": d}
     folder = write_folder(tmp_path / "peft", tensors, alpha_pattern={"k_proj": 2})
     convert_adapter(folder, tmp_path / "a.gguf", LLAMA)
+    assert open_lora(tmp_path / "a.gguf", "llama").invocation == ()
     want, found = read(folder, model), open_lora(tmp_path / "a.gguf", "llama")
     assert list(found.factors) == list(want.factors)
     for one, other in zip(found.factors.values(), want.factors.values(), strict=True):

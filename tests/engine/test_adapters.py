@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,3 +174,28 @@ def test_scales_of_zero_and_several_adapters(tmp_path):
         twice = logits(llm, {"a": 1.0, "b": 1.0})
         assert relative_error(logits(llm, {"b": 1.0, "a": 1.0}), twice) < 1e-2
         assert relative_error(logits(llm, "a"), twice) > 0.05
+
+
+def test_activated_adapters(tmp_path):
+    """Applied from the last invocation on; the prefix before it is that of the model."""
+    with loaded(folder=tmp_path) as llm:
+        path = tmp_path / "activated.gguf"
+        write_lora(path, replace(llm.loras["a"], invocation=(60, 61)), "llama")
+        llm.add_lora("activated", path)
+        llm.add_lora("other", path)
+        assert llm.loras["activated"].invocation == (60, 61)
+        row = TOKENS.index(60)
+        found, base, whole = (logits(llm, use) for use in ("activated", (), "a"))
+        np.testing.assert_array_equal(found[:row], base[:row])
+        assert relative_error(found[row:], base[row:]) > 0.05
+        assert relative_error(found[row:], whole[row:]) > 0.01
+        np.testing.assert_array_equal(logits(llm, "activated", tokens=TOKENS[:row]), base[:row])
+        cached = [llm.generate([TOKENS], params(use))[0].timings.n_cached for use in ("activated", "other", "other")]
+        assert cached == [32, row // 16 * 16, 32]  # the other one shares the blocks before the invocation
+        with pytest.raises(AdapterError, match="is used alone"):
+            llm.generate([TOKENS], params({"activated": 1.0, "a": 1.0}))
+    with loaded(folder=tmp_path, n_batch=7) as llm:
+        llm.add_lora("activated", path)
+        np.testing.assert_array_equal(logits(llm, "activated"), found)
+    with pytest.raises(AdapterError, match="cannot be merged"):
+        merge_lora(LLAMA, path, tmp_path / "merged.gguf", n_threads=1)

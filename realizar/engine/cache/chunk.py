@@ -32,6 +32,11 @@ class Chunk(NamedTuple):
         return 0 if self.is_encoder_input else self.seq.n_computed
 
     @property
+    def adapter(self) -> int:
+        """Number of the adapters that are applied to these rows; 0 for none."""
+        return self.seq.adapter if self.n_past >= self.seq.adapter_from else 0
+
+    @property
     def tokens(self) -> npt.NDArray[np.int32]:
         """Token ids: int32 [n_tokens], 0 where embeddings enter."""
         if self.is_encoder_input:
@@ -87,6 +92,11 @@ class DraftRow(NamedTuple):
     n_outputs: int = 1
     is_encoder_input: bool = False
     drafts: npt.NDArray[np.int32] = NO_DRAFTS
+
+    @property
+    def adapter(self) -> int:
+        """Number of the adapters of the sequence."""
+        return self.seq.adapter
 
     @property
     def tokens(self) -> npt.NDArray[np.int32]:

@@ -44,6 +44,8 @@ class History:
         Number of its low-rank adapter; 0 for none.
     program : str
         The program that computes it.
+    adapter_from : int
+        The first row for which the adapters are applied.
 
     Attributes
     ----------
@@ -58,7 +60,10 @@ class History:
         If the prompt or its positions do not fit into the context.
     """
 
-    def __init__(self, n_ctx: int, tokens: Iterable[int], content: Content | None, adapter: int, program: str) -> None:
+    def __init__(
+        self, n_ctx: int, tokens: Iterable[int], content: Content | None, adapter: int, program: str,
+        adapter_from: int = 0,
+    ) -> None:  # fmt: skip
         self.n_ctx = n_ctx
         # One more than the context: the last token generated is given out but never computed.
         self._tokens = np.empty(n_ctx + 1, np.int32)
@@ -66,7 +71,8 @@ class History:
         self._tokens[: len(ids)] = ids
         self.n_tokens = self._n_prompt = len(ids)
         self.adapter = adapter
-        self._root = chain_root(program, adapter)
+        self.adapter_from = adapter_from
+        self._root = chain_root(program, 0 if adapter_from else adapter)
         self._keys: list[bytes] = []
         self._set_content(content)
 
@@ -155,6 +161,8 @@ class History:
             parent = self._keys[i - 1] if i else self._root
             first, end = i * BLOCK, (i + 1) * BLOCK
             more = b"" if self.content is None else self.content.key(first, end)
+            if adapter_from := self.adapter_from * (first <= self.adapter_from < end):
+                more += f"adapter {self.adapter} from {adapter_from}".encode()
             self._keys.append(chain_hash(parent, self._tokens[first:end], more))
         return self._keys[:n_blocks]
 

@@ -43,7 +43,7 @@ class Sequence(History):
         The prompt; 0 where embeddings enter.
     encoder_tokens : iterable of int
         The encoder input, which is computed in one step.
-    content, adapter, program
+    content, adapter, program, adapter_from
         As for `History`.
 
     Attributes
@@ -78,9 +78,9 @@ class Sequence(History):
 
     def __init__(
         self, cache: KVCache, tokens: Iterable[int], encoder_tokens: Iterable[int] = (),
-        content: Content | None = None, *, adapter: int = 0, program: str = "decode",
+        content: Content | None = None, *, adapter: int = 0, program: str = "decode", adapter_from: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(cache.n_ctx, tokens, content, adapter, program)
+        super().__init__(cache.n_ctx, tokens, content, adapter, program, adapter_from)
         self.cache = cache
         self.n_computed = 0
         self.n_cached = 0
@@ -164,11 +164,16 @@ class Sequence(History):
             return first - self.n_computed
         return end - self.n_computed if end - self.n_computed <= (n if most is None else most) else 0
 
+    def with_same_adapters(self, n: int) -> int:
+        """Return how many of the next n rows have adapters, or how many have none."""
+        return min(n, self.adapter_from - self.n_computed) if self.n_computed < self.adapter_from else n
+
     def cut(self, n: int) -> int:
         """Return how many of the next n rows to compute in one step: to a snapshot at most, and spans whole.
 
-        0 where a span is next that has more rows.
+        0 where a span is next that has more rows. All have adapters, or none.
         """
+        n = self.with_same_adapters(n)
         if not self.cache.states:
             return n if self.content is None else self.whole_spans(n)
         after = (self.n_computed // SNAPSHOT_TOKENS + 1) * SNAPSHOT_TOKENS
