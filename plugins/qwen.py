@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from realizar.arch import (
     Architecture,
@@ -18,6 +18,7 @@ from realizar.arch import (
     mrope_axes,
 )
 from realizar.arch.blocks import (
+    deepstack_rows,
     embedding_tensors,
     gqa,
     gqa_tensors,
@@ -38,6 +39,8 @@ from realizar.arch.experts import (
     shared_tensors,
 )
 from realizar.arch.rope_checkpoint import rope_parameters
+
+H = TypeVar("H", bound=HParams)
 
 
 def decoder(g: Graph, w: Weights, hp: HParams) -> Value:
@@ -131,12 +134,16 @@ class Qwen3(Architecture):
             "cls.output": Weight((max(1, len(hp.labels)), hp.n_embd), optional=True),
         }
 
-    def hidden(self, g: Graph, w: Weights, hp: HParams) -> Value:
-        """x += attention(norm(x)), q and k normalized before they are rotated; x += ffn(norm(x))."""
+    def hidden(self, g: Graph, w: Weights, hp: HParams, deepstack: Sequence[Value] = ()) -> Value:
+        """x += attention(norm(x)), q and k normalized before they are rotated; x += ffn(norm(x)).
+
+        `deepstack` is added to the states after the first layers.
+        """
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             x = x + normed_gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+            x = x + deepstack[i] if i < len(deepstack) else x
         return g.rms_norm(x, w.output_norm, eps=hp.norm_eps)
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
@@ -239,13 +246,27 @@ class Qwen3Moe(Architecture):
             **expert_tensors(hp),
         }
 
-    def build(self, g: Graph, w: Weights, hp: ExpertHParams) -> Value:
-        """x += attention(norm(x)), q and k normalized before they are rotated; x += experts(norm(x))."""
+    def build(self, g: Graph, w: Weights, hp: ExpertHParams, deepstack: Sequence[Value] = ()) -> Value:
+        """x += attention(norm(x)), q and k normalized before they are rotated; x += experts(norm(x)).
+
+        `deepstack` is added to the states after the first layers.
+        """
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             x = x + normed_gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, normalize=True)
+            x = x + deepstack[i] if i < len(deepstack) else x
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+def with_deepstack(hp: H, md: ArchMetadata) -> H:
+    """The hyperparameters with the number of layers after which rows of a picture are added."""
+    return replace(hp, n_deepstack=md.integer_between("n_deepstack_layers", 0, hp.n_layer, 0))
+
+
+def n_deepstack(config: Config) -> int:
+    """The number of layers of the vision encoder whose states the language model reads."""
+    return len(config.get("vision_config", {}).get("deepstack_visual_indexes") or ())
 
 
 def sections(config: Config) -> list[int] | None:
@@ -272,7 +293,24 @@ class Qwen3VL(Qwen3):
     """The language model of Qwen 3 VL (https://arxiv.org/abs/2511.21631): the axes of positions alternate."""
 
     name = "qwen3vl"
-    checkpoint = Checkpoint(("Qwen3VLForConditionalGeneration",), keys={"rope.dimension_sections": sections})
+    checkpoint = Checkpoint(
+        ("Qwen3VLForConditionalGeneration",),
+        keys={"rope.dimension_sections": sections, "n_deepstack_layers": n_deepstack},
+    )
+
+    def hparams(self, md: ArchMetadata) -> HParams:
+        """The hyperparameters of this model."""
+        return with_deepstack(super().hparams(md), md)
+
+    def pictures(self, g: Graph, w: Weights, hp: HParams) -> Value | None:
+        """The logits where some rows are those of pictures; None if the model has no deepstack."""
+        if not hp.n_deepstack:
+            return None
+        return g.linear(self.hidden(g, w, hp, deepstack_rows(g, hp)), w.output)
+
+    def programs(self) -> Mapping[str, Any]:
+        """Steps with rows of pictures have a program of their own."""
+        return {**super().programs(), "pictures": self.pictures}
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
         """The axes alternate."""
@@ -295,9 +333,25 @@ class Qwen3VLMoe(Qwen3Moe):
             "blk.{i}.ffn_gate_up_exps": ("layers.{i}.mlp.experts.gate_up_proj", expert_rows),
             "blk.{i}.ffn_down_exps": ("layers.{i}.mlp.experts.down_proj", expert_rows),
         },
-        keys={"rope.dimension_sections": sections, "expert_feed_forward_length": "moe_intermediate_size"},
+        keys={
+            "rope.dimension_sections": sections,
+            "n_deepstack_layers": n_deepstack,
+            "expert_feed_forward_length": "moe_intermediate_size",
+        },
         only={**ALL_EXPERTS, "norm_topk_prob": (True,)},
     )
+
+    def hparams(self, md: ArchMetadata) -> ExpertHParams:
+        """The hyperparameters of this model."""
+        return with_deepstack(super().hparams(md), md)
+
+    def pictures(self, g: Graph, w: Weights, hp: ExpertHParams) -> Value | None:
+        """The logits where some rows are those of pictures; None if the model has no deepstack."""
+        return self.build(g, w, hp, deepstack_rows(g, hp)) if hp.n_deepstack else None
+
+    def programs(self) -> Mapping[str, Any]:
+        """Steps with rows of pictures have a program of their own."""
+        return {**super().programs(), "pictures": self.pictures}
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
         """The axes alternate."""

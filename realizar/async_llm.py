@@ -48,7 +48,7 @@ class AsyncLLM(AdapterMethods, ChatModel):
     Parameters
     ----------
     model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-    max_waiting, backend
+    max_waiting, backend, mmproj, allow_urls
         See `LLM`.
 
     Examples
@@ -222,9 +222,7 @@ class AsyncLLM(AdapterMethods, ChatModel):
 
     async def close(self) -> None:
         """Free all memory; see `LLM.close`."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(self._shut)
 
     async def __aenter__(self) -> AsyncLLM:
         return self

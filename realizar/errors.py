@@ -76,6 +76,10 @@ class AdapterError(ParameterError):
     """A LoRA adapter or a control vector is not loaded, cannot be used, or does not fit the model."""
 
 
+class PictureError(ParameterError):
+    """A picture cannot be read, exceeds a limit, or the model reads none."""
+
+
 class UnsupportedError(ParameterError):
     """An option of another library that realizar does not have (realizar.compat)."""
 

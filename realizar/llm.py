@@ -71,6 +71,11 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
         Maximum number of waiting requests; further ones raise a BusyError.
     backend : {"cpu", "numpy"}
         "cpu": the C kernels; "numpy": numpy alone, a slow backend to check the kernels with (docs/backends.md).
+    mmproj : str or PathLike, optional
+        The model's mmproj file, which has the encoder of pictures; by default one beside the model whose name fits
+        (docs/multimodal.md).
+    allow_urls : bool or sequence of str
+        Whether pictures at http and https URLs are read: all, none, or those that begin with one of these texts.
 
     Raises
     ------
@@ -217,9 +222,10 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
         Parameters
         ----------
         messages : list of dict, or list of such lists
-            {"role": "system" | "user" | "assistant" | "tool", "content": str or list of {"type": "text", "text": str}},
-            oldest first. Names of special tokens become special tokens, as in other engines: remove them from
-            untrusted text.
+            {"role": "system" | "user" | "assistant" | "tool", "content": str or list of parts}, oldest first. A part is
+            {"type": "text", "text": str}, {"type": "image_url", "image_url": {"url": str}}, a PIL.Image, a path or an
+            array (docs/multimodal.md). Names of special tokens become special tokens, as in other engines: remove them
+            from untrusted text.
         params : SamplingParams or list of SamplingParams, optional
             For all conversations, or one for each.
         tools : list of dict, optional
@@ -387,9 +393,7 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
 
     def close(self) -> None:
         """Free all memory, after the running step has ended; unfinished requests fail with a RealizarError."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        self._shut()
 
     def __enter__(self) -> LLM:
         return self

@@ -13,17 +13,23 @@ from realizar.calls import ChatPrompt, ChatText
 from realizar.engine.engine import Engine
 from realizar.engine.progress import request_progress
 from realizar.engine.scoring import pooler
-from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
+from realizar.errors import ParameterError, PictureError, RealizarError, memory_for, short_repr
+from realizar.forks import Lock, cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Speculation, Tokens
 from realizar.params.checks import check
 from realizar.params.names import ENGINE_HINTS, explains_unknown_names
 from realizar.params.per_prompt import as_prompts, from_mapping, is_parts, params_of_each, text_of
 from realizar.params.prompt import NO_LISTS
+from realizar.pictures.beside import mmproj_beside
+from realizar.pictures.conversation import PictureReader
+from realizar.pictures.encoder import PictureEncoder
+from realizar.pictures.projector_file import ProjectorFile
 from realizar.tokenizer.pairs import pair_ids
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from realizar.engine.request import Request, TextRequest
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, RankRequest, ScoreRequest
@@ -64,12 +70,16 @@ class LoadedModel:
         n_draft: int = 31,
         max_waiting: int | None = None,
         backend: BackendName = "cpu",
+        mmproj: str | os.PathLike[str] | None = None,
+        allow_urls: bool | Sequence[str] = False,
     ) -> None:
         self._engine: Engine | None = None
+        self._picture_encoder: PictureEncoder | None = None
+        self._encoder_lock = Lock()
         self.portable_name = store.portable(model)
         self.params = EngineParams(
             n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-            max_waiting, backend,
+            max_waiting, backend, mmproj, allow_urls,  # type: ignore[arg-type]
         )  # fmt: skip
         models: list[Model] = []
         try:
@@ -80,7 +90,10 @@ class LoadedModel:
                     if models[1].architecture.is_draft:
                         models[0].attach(models.pop())
                 self._engine = Engine(models[0], self.params, models[1] if len(models) > 1 else None)
+            if mmproj is not None:
+                self._encoder_of_pictures()
         except Exception:
+            self._shut()
             for loaded in models:
                 loaded.close()
             raise
@@ -99,7 +112,8 @@ class LoadedModel:
         """
         self.engine  # noqa: B018 - raises
         params = {field.name: getattr(self.params, field.name) for field in fields(EngineParams)}
-        params["draft"] = None if self.params.draft is None else store.portable(self.params.draft)
+        for name in ("draft", "mmproj"):
+            params[name] = None if params[name] is None else store.portable(params[name])
         return _load, (type(self), self.portable_name, params)
 
     @property
@@ -114,6 +128,37 @@ class LoadedModel:
         if self._engine is None:
             raise RealizarError("this LLM is closed; make a new one")
         return self._engine
+
+    @property
+    def picture_reader(self) -> PictureReader | None:
+        """What reads the pictures of conversations; None if the model has no mmproj file."""
+        return None if self._mmproj is None else PictureReader(self._encoder_of_pictures, self.params.allow_urls)
+
+    @cached_property
+    def _mmproj(self) -> Path | None:
+        """The file with the encoder of pictures: the one given, else one beside the model."""
+        given = self.params.mmproj
+        return mmproj_beside(self.engine.model.file.path) if given is None else store.resolve(given)
+
+    def _encoder_of_pictures(self) -> PictureEncoder:
+        """The encoder of pictures, loaded at first use; a picture has at most half of the context."""
+        hp, path = self.engine.model.hp, self._mmproj
+        with self._encoder_lock:
+            if self._picture_encoder is None:
+                if path is None:
+                    raise PictureError("the model has no mmproj file, which has the encoder of pictures")
+                file = ProjectorFile(path, self.params.load)
+                self._picture_encoder = PictureEncoder(file, hp.n_embd, hp.n_deepstack, self.params, self.n_ctx // 2)
+            return self._picture_encoder
+
+    def _shut(self) -> None:
+        """Close the engine, and the encoder of pictures."""
+        engine, self._engine = self._engine, None
+        encoder, self._picture_encoder = self._picture_encoder, None
+        if encoder is not None:
+            encoder.close()
+        if engine is not None:
+            engine.close()
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:

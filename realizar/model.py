@@ -170,8 +170,12 @@ class Model:
 
     @cached_property
     def hidden(self) -> str:
-        """The main program's hidden state: its output "hidden", else the input of the product that gives the logits."""
-        graph = self.graphs[self.main]
+        """The main program's hidden state."""
+        return self.hidden_of(self.main)
+
+    def hidden_of(self, program: str) -> str:
+        """A program's hidden state: its output "hidden", else the input of the product that gives the logits."""
+        graph = self.graphs[program]
         if "hidden" in graph.outputs:
             return "hidden"
         made = {i: node for node in graph.nodes for i in node.outputs}

@@ -13,6 +13,7 @@ from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hookspecs import hookimpl
 from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata, mrope_axes
+from realizar.arch.projector import Projector, Tile, VisionHParams
 from realizar.graph import Graph, RopeScaling, Value
 
 __all__ = [
@@ -23,8 +24,11 @@ __all__ = [
     "Checkpoint",
     "Graph",
     "HParams",
+    "Projector",
     "RopeScaling",
+    "Tile",
     "Value",
+    "VisionHParams",
     "Weight",
     "WeightRef",
     "WeightTable",

@@ -29,6 +29,14 @@ def swiglu_tensors(n_embd: int, n_ff: int, bias: bool | None = False) -> WeightT
     }
 
 
+def deepstack_rows(g: Graph, hp: Any) -> list[Value]:
+    """What a step passes in for the states after the first layers, zero for tokens: n_deepstack times (n_embd,).
+
+    Several layers of a vision encoder enter several layers of the language model (https://arxiv.org/abs/2406.04334).
+    """
+    return g.split(g.input("deepstack", (hp.n_deepstack * hp.n_embd,)), *[hp.n_embd] * hp.n_deepstack)
+
+
 def geglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
     """down(gelu(gate(x)) * up(x)), with the tensors of `swiglu_ffn`."""
     return g.linear(g.gelu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)

@@ -86,13 +86,16 @@ class Checkpoint:
         return {**ONLY, **(self.only(config) if callable(self.only) else self.only)}
 
 
+VISION = ("*visual.*", "*vision_*", "*multi_modal_projector.*")
+"""Tensors of checkpoints that belong to a vision encoder."""
+
 IGNORED = (
     # buffers that follow from config.json: frequencies, masks, positions
     "*.inv_freq", "*.attn.bias", "*.attention.bias", "*.masked_bias", "*.position_ids",
     # static quantization scales; activations are quantized dynamically here
     "*.input_scale", "*.k_scale", "*.v_scale",
     # image and audio encoders stored with a language model
-    "*visual.*", "*vision_*", "*multi_modal_projector.*", "*audio_tower.*", "*mm_projector.*",
+    *VISION, "*audio_tower.*", "*mm_projector.*",
     # multi-token prediction stored outside the layers
     "mtp.*", "model.mtp.*",
 )  # fmt: skip

@@ -9,6 +9,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from realizar.arch.architecture import Architecture
+    from realizar.arch.projector import Projector
     from realizar.graph import OpSpec
 
     Maker = Callable[[Any, Any], Any]
@@ -44,4 +45,10 @@ def realizar_ops() -> Sequence[OpSpec]:
 @hookspec
 def realizar_chat_formats() -> Sequence[Any]:
     """Forms of tool calls of chat templates: `realizar.calls.ChatFormat` objects."""
+    raise AssertionError("a specification; pluggy never calls it")
+
+
+@hookspec
+def realizar_projectors() -> Sequence[type[Projector]]:
+    """The vision encoders that the plugin provides: classes, one for each `clip.projector_type` name."""
     raise AssertionError("a specification; pluggy never calls it")

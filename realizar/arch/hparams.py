@@ -48,6 +48,8 @@ class HParams:
         value for each layer, which may be 0; the field itself is the greatest one.
     labels : tuple[str, ...]
         Names of the outputs of a classification head; empty if the file names none.
+    n_deepstack : int
+        Layers after which further rows of a picture are added to the hidden states (program "pictures").
     has_draft : bool
         Whether block n_layer of the file is a draft block that is to be computed (`realizar.arch.drafts`).
     """
@@ -69,6 +71,7 @@ class HParams:
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     labels: tuple[str, ...] = field(default=(), kw_only=True)
     rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
+    n_deepstack: int = field(default=0, kw_only=True)
     has_draft: bool = field(default=False, kw_only=True)
     _is_ready: ClassVar[bool] = True
 

@@ -19,6 +19,7 @@ import pluggy
 
 from realizar.arch import hookspecs, shipped
 from realizar.arch.architecture import Architecture
+from realizar.arch.projector import Projector
 from realizar.arch.shipped import GROUP
 from realizar.errors import PluginError, UnknownArchitectureError, short_repr
 from realizar.forks import Lock
@@ -27,13 +28,13 @@ from realizar.graph.plugin_ops import check_spec
 
 T = TypeVar("T")
 
-API_VERSION = "1.7"
+API_VERSION = "1.8"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
 
 TABLES = {
     "architecture": "architectures", "pre-tokenizer": "pretokenizers", "sampler": "samplers", "op": "ops",
-    "chat format": "chat_formats",
+    "chat format": "chat_formats", "projector": "projectors",
 }  # fmt: skip
 """What a plugin provides, as error messages call it -> the attribute of `Registry`."""
 
@@ -71,6 +72,7 @@ class _Hooks(pluggy.PluginManager):
                 "sampler": [item for makers in self.hook.realizar_samplers() for item in makers.items()],
                 "op": [(spec.name, spec) for spec in ops],
                 "chat format": [(made.name, made) for found in self.hook.realizar_chat_formats() for made in found],
+                "projector": [(cls.name, cls()) for found in self.hook.realizar_projectors() for cls in found],
             }
         finally:
             self.unregister(plugin)
@@ -78,7 +80,7 @@ class _Hooks(pluggy.PluginManager):
 
 @dataclass
 class Registry:
-    """The architectures, pre-tokenizers, samplers, ops and chat formats of the installed plugins.
+    """The architectures, pre-tokenizers, samplers, ops, chat formats and projectors of the installed plugins.
 
     Attributes
     ----------
@@ -92,6 +94,8 @@ class Registry:
         By name; `Graph.op` records them.
     chat_formats : Mapping[str, ChatFormat]
         By name: forms of tool calls (`realizar.calls`), those of third parties.
+    projectors : Mapping[str, Projector]
+        By `clip.projector_type` name: vision encoders.
     origins : Mapping[str, str]
         "architecture NAME", "op NAME" and so on -> plugin name.
     broken : dict[str, str]
@@ -103,6 +107,7 @@ class Registry:
     samplers: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     ops: Mapping[str, OpSpec] = field(default_factory=dict)
     chat_formats: Mapping[str, Any] = field(default_factory=dict)
+    projectors: Mapping[str, Projector] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     _hooks: _Hooks = field(default_factory=_Hooks, init=False, repr=False, compare=False)
@@ -118,6 +123,15 @@ class Registry:
         raise UnknownArchitectureError(
             f"architecture {short_repr(name)}: no installed plugin provides it; known are {known}{broken}. A plugin is "
             f"a package with an entry point in the group {GROUP!r} (docs/plugins.md)"
+        )
+
+    def projector(self, name: str) -> Projector:
+        """The projector of this name; UnknownArchitectureError names those that are known."""
+        if name in self.projectors:
+            return self.projectors[name]
+        raise UnknownArchitectureError(
+            f"projector {short_repr(name)}: no installed plugin provides this encoder of pictures; known are "
+            f"{', '.join(sorted(self.projectors))}"
         )
 
     def add(self, plugin_name: str, plugin: object) -> None:

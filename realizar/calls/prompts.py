@@ -17,12 +17,15 @@ from realizar.calls.reasoning import Reasoning
 from realizar.calls.reasoning_style import ReasoningStyle, in_style, without_reasoning_beside_text
 from realizar.calls.tool import read_tools
 from realizar.calls.tool_use import ToolUse
-from realizar.errors import ParameterError, TemplateError, short_repr
+from realizar.errors import ParameterError, PictureError, TemplateError, short_repr
 from realizar.forks import cached_property
 from realizar.params import SamplingParams
-from realizar.params.per_prompt import no_params
+from realizar.params.per_prompt import is_parts, no_params
+from realizar.params.prompt import n_rows
+from realizar.pictures.conversation import take_pictures, with_texts_for_pictures
 
 if TYPE_CHECKING:
+    from realizar.pictures.conversation import PictureReader
     from realizar.tokenizer import ChatTemplate, Tokenizer
 
     Tools = Sequence[Mapping[str, Any]]
@@ -48,8 +51,8 @@ class ChatPrompt(NamedTuple):
 
     Attributes
     ----------
-    ids : list of int
-        Token ids of the prompt.
+    ids : list of int, or list of Tokens and Embeddings
+        Token ids of the prompt; with pictures, its parts.
     params : SamplingParams
         Those of the completion, which enforce the format of its tool calls.
     tools : ToolUse or None
@@ -60,11 +63,16 @@ class ChatPrompt(NamedTuple):
         The text of the prompt.
     """
 
-    ids: list[int]
+    ids: Any
     params: SamplingParams
     tools: ToolUse | None = None
     reasoning: Reasoning | None = None
     text: str | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of rows of the prompt: tokens, and those of pictures."""
+        return sum(map(n_rows, self.ids)) if is_parts(self.ids) else len(self.ids)
 
     @property
     def prompt(self) -> dict[str, Any]:
@@ -109,10 +117,13 @@ class ChatPrompts:
         The model's tokenizer.
     source : str, optional
         A chat template that replaces the model's own, for conversations with tools, too.
+    pictures : PictureReader, optional
+        Reads pictures, if the model has an encoder of them.
     """
 
-    def __init__(self, tokenizer: Tokenizer, source: str | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, source: str | None = None, pictures: PictureReader | None = None) -> None:
         self._tokenizer = tokenizer
+        self._pictures = pictures
         self._given = None if source is None else tokenizer.template(source)
 
     def make(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions = _DEFAULT) -> ChatPrompt:
@@ -155,15 +166,45 @@ class ChatPrompts:
 
     def text(self, messages: Sequence[Message], options: ChatOptions = _DEFAULT) -> ChatText:
         """Return the prompt of a conversation as text; errors as of `make`."""
-        return self._render(messages, options._replace(variables=checked_variables(options.variables)))[0]
+        messages, _ = self._without_pictures(messages)
+        return self._rendered(messages, options._replace(variables=checked_variables(options.variables)))[0]
 
     def _prompt(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions) -> ChatPrompt:
-        text, reasoning = self._render(messages, options)
-        # The template renders BOS and the names of special tokens itself.
-        ids = self._tokenizer.encode(text, add_special=False, parse_special=True)
+        messages, given = self._without_pictures(messages)
+        text, reasoning = self._rendered(messages, options)
+
+        def encode(text: str) -> list[int]:  # the template renders BOS and the names of special tokens itself
+            return self._tokenizer.encode(text, add_special=False, parse_special=True)
+
+        ids = encode(text) if self._pictures is None or not given else self._pictures.prompt(text, given, encode)
         return ChatPrompt(ids, params, None, reasoning, text)
 
-    def _render(self, messages: Sequence[Message], options: ChatOptions) -> tuple[ChatText, Reasoning | None]:
+    def _without_pictures(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[Any]]:
+        """Return messages in which pictures have the form that the template knows, and the pictures."""
+        messages, given = take_pictures(messages)
+        if not given:
+            return messages, given
+        if self._pictures is None:
+            raise PictureError(
+                "the conversation has pictures, but the model has no encoder of them: give its mmproj file (mmproj=), "
+                "or put it beside the model"
+            )
+        marker = self._pictures.placeholder
+        if not self._writes_pictures(self._template(False)):
+            messages = with_texts_for_pictures(messages, marker)
+        return messages, given
+
+    def _writes_pictures(self, template: ChatTemplate) -> bool:
+        """Whether a template marks a picture with the placeholder of the encoder."""
+        if self._pictures is None:
+            return False
+        parts: list[dict[str, str]] = [{"type": "image"}, {"type": "text", "text": "A question."}]
+        try:
+            return template.render([{"role": "user", "content": parts}]).count(self._pictures.placeholder) == 1
+        except TemplateError:
+            return False
+
+    def _rendered(self, messages: Sequence[Message], options: ChatOptions) -> tuple[ChatText, Reasoning | None]:
         """Return the text of a conversation up to where the assistant goes on, and the reasoning that may follow."""
         if options.continue_final and options.begin:
             raise ParameterError(

@@ -23,6 +23,7 @@ def command(
         str | None,
         Option(metavar="MODEL", help="Of an EAGLE-3 draft or an adapter: the model for which it is, as GGUF."),
     ] = None,
+    mmproj: Annotated[bool, Option("--mmproj", help="Convert the vision encoder, to an mmproj file.")] = False,
     type_name: Annotated[Literal["F32", "F16", "BF16", "Q8_0"], Option("--type", help="Type of the matrices.")] = "F16",
 ) -> None:
     """Convert a Hugging Face checkpoint, or an adapter of PEFT, to a GGUF file; does not need torch."""
@@ -36,9 +37,9 @@ def command(
             adapter = convert_adapter(folder, out, model)
             print(f"{out}: adapter of {len(adapter.factors)} weights, {out.stat().st_size / 1e6:.1f} MB")
             return
-        result = convert(folder, out, type_name, model)
+        result = convert(folder, out, type_name, model, mmproj)
     print(f"{out}: {result.architecture}, {result.n_tensors} tensors, {out.stat().st_size / 1e6:.1f} MB")
-    if result.tokenizer is None:
+    if result.tokenizer is None and not mmproj:
         print(f"note: {folder} has no tokenizer; the model accepts only token ids", file=sys.stderr)
     if result.unused:
         first = ", ".join(result.unused[:3])

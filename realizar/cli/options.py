@@ -159,6 +159,10 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         ),
         None,
     ),
+    "mmproj": (
+        _engine(str | None, "--mmproj", help="File with the encoder of pictures.", show_default="one beside the model"),
+        None,
+    ),
     "backend": (Backend, "cpu"),
     "load": (_engine(Literal["mmap", "read"], "--load", help="Map the file, or read it into memory."), "mmap"),
 }

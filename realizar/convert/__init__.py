@@ -2,7 +2,8 @@
 
 The architecture declares its tensors; its `checkpoint` (realizar/arch/checkpoint.py) maps them to names in the
 checkpoint. checkpoint_folder.py reads a folder, quantized.py 8-bit weights, metadata.py and tensors.py apply the
-tables, vocabulary.py converts the tokenizer, drafts.py reads what a draft takes from its model.
+tables, vocabulary.py converts the tokenizer, drafts.py reads what a draft takes from its model, projectors.py
+converts vision encoders.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from realizar.arch import ArchMetadata, registry
 from realizar.convert.checkpoint_folder import CheckpointFolder
 from realizar.convert.drafts import take_from_target, token_tensors
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
+from realizar.convert.projectors import projector_keys, projector_of, projector_tensors
 from realizar.convert.supported import check_rope, check_windows
 from realizar.convert.tensors import OutputTensor, layer_numbers, output_tensors, unused_tensors
 from realizar.convert.vocabulary import vocabulary
@@ -65,7 +67,7 @@ class CheckpointModel:
 
 def convert(
     folder: str | os.PathLike[str], path: str | os.PathLike[str], type_name: str = "F16",
-    target: str | os.PathLike[str] | None = None,
+    target: str | os.PathLike[str] | None = None, mmproj: bool = False,
 ) -> Conversion:  # fmt: skip
     """Convert a checkpoint to a GGUF file.
 
@@ -79,6 +81,8 @@ def convert(
         Type of the matrices; vectors and a few small matrices stay float32.
     target : str or PathLike, optional
         Of a draft for another model (EAGLE-3), that model's GGUF file; the draft gets its tokenizer.
+    mmproj : bool
+        Convert the vision encoder of the checkpoint, to an mmproj file, instead of the language model.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def convert(
     """
     if type_name not in FILE_TYPES:
         raise ParameterError(f"type {type_name!r}: convert writes {', '.join(FILE_TYPES)}")
-    found = read_checkpoint(folder, type_name, target)
+    found = read_projector(folder, type_name) if mmproj else read_checkpoint(folder, type_name, target)
     writer = GGUFWriter(path)
     for key, value in found.keys.items():
         writer.add(key, value)
@@ -144,3 +148,13 @@ def read_checkpoint(
         tensors += token_tensors(checkpoint, hp.n_vocab)
     unused = unused_tensors(checkpoint, architecture, hp)
     return CheckpointModel(architecture.name, keys, tuple(tensors), unused)
+
+
+def read_projector(folder: str | os.PathLike[str], type_name: str) -> CheckpointModel:
+    """Read what `convert` writes to an mmproj file. Raises as it does."""
+    checkpoint = CheckpointFolder(Path(folder))
+    projector = projector_of(checkpoint.config, registry.default())
+    keys = projector_keys(projector, checkpoint, Path(folder).resolve().name, type_name)
+    hp = projector.hparams(ArchMetadata(keys, "clip.vision"))
+    tensors = projector_tensors(checkpoint, projector, hp, type_name)
+    return CheckpointModel(f"clip, {projector.name}", keys, tensors, ())

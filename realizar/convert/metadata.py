@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from realizar.arch import Architecture
-from realizar.arch.checkpoint import KEYS, Checkpoint, Config, Key
+from realizar.arch.checkpoint import KEYS, Checkpoint, Config, Key, Keys
 from realizar.arch.metadata import UNPREFIXED
 from realizar.arch.registry import Registry
 from realizar.convert.checkpoint_folder import read_json
@@ -52,23 +52,38 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
     """
     checkpoint = architecture.checkpoint or Checkpoint(())
     check_values(architecture.name, config, checkpoint)
-    keys = {**KEYS, **checkpoint.keys}
-    out: dict[str, Any] = {
-        "general.architecture": architecture.name,
+    general = general_metadata(architecture.name, name, type_name)
+    return {**general, **keys_of(architecture.name, config, {**KEYS, **checkpoint.keys})}
+
+
+def general_metadata(architecture: str, name: str, type_name: str) -> dict[str, Any]:
+    """Return the keys `general.*` of a converted file."""
+    return {
+        "general.architecture": architecture,
         "general.name": name,
         "general.file_type": FILE_TYPES[type_name],
         "general.quantization_version": 2,
     }
+
+
+def keys_of(prefix: str, config: Config, keys: Keys) -> dict[str, Any]:
+    """Return the keys with a prefix, and their values from config.json, without those that it lacks.
+
+    Raises
+    ------
+    GGUFError
+        If config.json lacks a value that a function of it needs.
+    """
+    out = {}
     for key, source in keys.items():
         try:
             value = _value(config, source)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise GGUFError(
-                f"{architecture.name}.{key}: config.json lacks a value that it needs, or has one that is not "
-                f"supported: {error!r}"
+                f"{prefix}.{key}: config.json lacks a value that it needs, or has one that is not supported: {error!r}"
             ) from error
         if value is not None:
-            out[key if key.startswith(UNPREFIXED) else f"{architecture.name}.{key}"] = value
+            out[key if key.startswith(UNPREFIXED) else f"{prefix}.{key}"] = value
     return out
 
 

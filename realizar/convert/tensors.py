@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.arch import Architecture
-from realizar.arch.architecture import Shape, Weight, expand
+from realizar.arch.architecture import Shape, Weight, WeightTable, expand
 from realizar.arch.checkpoint import IGNORED, Array, Checkpoint, Names
 from realizar.arch.checkpoint import Source as TensorSource
 from realizar.convert.checkpoint_folder import CheckpointFolder
@@ -53,11 +53,18 @@ def output_tensors(
     folder.detect_prefix(str(name_of(names["token_embd"])))
     if tied:  # architectures whose GGUF files are never tied get a copy as the output matrix
         names["output"] = names["token_embd"]
-    for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
+    yield from declared_tensors(folder, names, expand(architecture.tensors(hp), hp.n_layer), hp, type_name, tied)
+
+
+def declared_tensors(
+    folder: CheckpointFolder, names: Names, table: WeightTable, hp: Any, type_name: str, tied: bool = False
+) -> Iterator[OutputTensor]:
+    """Yield the tensors of a table with each layer's by itself; raises as `output_tensors`."""
+    for name, weight in table.items():
         if not _expected(folder, names, name, weight) or (tied and weight.alias is not None):
             continue
-        table = weight.split(name) if weight.parts and _in_parts(folder, names, name, weight) else {name: weight}
-        for part, w in table.items():
+        parts = weight.split(name) if weight.parts and _in_parts(folder, names, name, weight) else {name: weight}
+        for part, w in parts.items():
             found = list(_weight(folder, source_of(names, part), part, w, hp, type_name))
             yield from found
             if found and w.bias is not False:

@@ -359,7 +359,7 @@ class Intake:
             if "embeddings" not in graph.inputs:
                 raise ParameterError(f"Embeddings: {name} takes none; it reads {', '.join(graph.inputs)}")
             n_embd, found = self.model.hp.n_embd, content.embeddings.values.shape[1]
-            if found != n_embd:
+            if found not in (n_embd, n_embd * (1 + self.model.hp.n_deepstack)):
                 raise ParameterError(f"Embeddings: rows of {found} numbers, but n_embd of this model is {n_embd}")
         if content.has_positions:
             if "positions" not in graph.inputs:

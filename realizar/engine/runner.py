@@ -136,7 +136,7 @@ class Runner:
             outputs = np.flatnonzero(rows >= wanted).astype(np.int32)
         more: dict[str, Any] = {}
         if any(chunk.seq.content is not None or chunk.adapter for chunk in chunks):
-            more = _content(chunks, start, positions)
+            more = _content(chunks, start, positions, self.model.hp.n_embd)
         slots = self._no_slots[:n_seqs]
         if self.cache.states:
             slots = np.array([chunk.seq.slot or 0 for chunk in chunks], np.int32)
@@ -195,6 +195,8 @@ class Runner:
             Read-only views of the backend's memory, valid until the next run.
         """
         self.cache.flush()
+        if batch.deepstack is not None and program in (None, self.model.main):
+            return self._run_pictures(batch, outputs, overrides)
         given = {} if overrides is None else {"overrides": overrides}
         chosen = self.program(outputs, program, overrides or (), self._side_ops(batch))
         found: dict[str, Any] = dict(chosen.run(batch, **given))
@@ -203,6 +205,16 @@ class Runner:
         if "logits" in found:
             found["logits"] = LogitRows(found["logits"], self.backend.summarize)
         return found
+
+    def _run_pictures(
+        self, batch: Batch, outputs: Iterable[str] | None, overrides: Mapping[str, Array] | None
+    ) -> dict[str, Any]:
+        """Compute a step with rows for deepstack, by the program that reads them; see `run`."""
+        ours, theirs = self.model.hidden, self.model.hidden_of("pictures")
+        names = None if outputs is None else [theirs if name == ours else name for name in outputs]
+        given: dict[str, Any] = {**(overrides or {}), "deepstack": batch.deepstack}
+        found = self.run(replace(batch, deepstack=None), names, "pictures", given)
+        return {ours if name == theirs else name: values for name, values in found.items()}
 
 
 def _table(chunks: list[Chunk | DraftRow], group: int) -> npt.NDArray[np.int32]:
@@ -215,13 +227,17 @@ def _table(chunks: list[Chunk | DraftRow], group: int) -> npt.NDArray[np.int32]:
 
 
 def _content(
-    chunks: list[Chunk | DraftRow], start: npt.NDArray[np.int32], positions: npt.NDArray[np.int32]
+    chunks: list[Chunk | DraftRow], start: npt.NDArray[np.int32], positions: npt.NDArray[np.int32], n_embd: int
 ) -> dict[str, npt.NDArray[Any] | None]:
-    """Return the fields of a Batch for rows that are not plain tokens."""
+    """Return the fields of a Batch for rows that are not plain tokens.
+
+    What embeddings have beyond their first n_embd numbers is for deepstack.
+    """
     contents = [None if chunk.is_encoder_input else chunk.seq.content for chunk in chunks]
     axes = np.repeat(positions[None], max(1 if own is None else own.n_axes for own in contents), axis=0)
     rows: list[npt.NDArray[np.int32]] = []
     values: list[npt.NDArray[np.float32]] = []
+    deepstack: npt.NDArray[np.float32] | None = None
     spans: list[tuple[int, int]] = []
     for chunk, content, before in zip(chunks, contents, start.tolist(), strict=False):
         if content is None:
@@ -232,13 +248,18 @@ def _content(
         if content.embeddings is not None:
             own = content.embeddings.between(first, end)
             rows.append(own.rows + np.int32(before))
-            values.append(own.values)
+            values.append(own.values[:, :n_embd])
+            if own.values.shape[1] > n_embd and len(own.rows):
+                if deepstack is None:
+                    deepstack = np.zeros((start[-1], own.values.shape[1] - n_embd), np.float32)
+                deepstack[own.rows + before] = own.values[:, n_embd:]
     has_rows = any(map(len, rows))
     adapters = [chunk.adapter for chunk in chunks]
     return {
         "positions": axes,
         "embeddings": np.concatenate(values) if has_rows else None,
         "embedding_rows": np.concatenate(rows) if has_rows else None,
+        "deepstack": deepstack,
         "spans": np.array(spans, np.int32) if spans else None,
         "adapters": np.array(adapters, np.int32) if any(adapters) else None,
     }

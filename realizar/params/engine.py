@@ -70,6 +70,10 @@ class EngineParams:
         Maximum waiting requests; further ones raise a BusyError. None sets no limit.
     backend : {"cpu", "numpy"}
         "cpu": the C kernels; "numpy": the numpy definition of every op, which is slow.
+    mmproj : str | PathLike | None
+        File with the encoder of pictures; None is one beside the model whose name fits.
+    allow_urls : bool | sequence of str
+        Whether remote pictures are read: all, none, or those whose URLs begin with one of these texts.
 
     Raises
     ------
@@ -89,6 +93,8 @@ class EngineParams:
     n_draft: int = 31
     max_waiting: int | None = None
     backend: BackendName = "cpu"
+    mmproj: str | os.PathLike[str] | None = None
+    allow_urls: bool | tuple[str, ...] = False
 
     def __post_init__(self) -> None:
         n = self.n_threads
@@ -113,4 +119,11 @@ class EngineParams:
         check(known, "activations", rounded, "'int8', 'int16', 'f32' or None")
         name, names = self.backend, get_args(BackendName)
         check(isinstance(name, str) and name in names, "backend", name, " or ".join(map(repr, names)))
+        path = self.mmproj
+        check(path is None or isinstance(path, (str, os.PathLike)), "mmproj", path, "a path, or None")
+        if isinstance(self.allow_urls, (list, set, frozenset)):
+            object.__setattr__(self, "allow_urls", tuple(self.allow_urls))
+        allowed = self.allow_urls
+        known = isinstance(allowed, bool) or (isinstance(allowed, tuple) and all(isinstance(u, str) for u in allowed))
+        check(known, "allow_urls", allowed, "True, False, or a list of what allowed URLs begin with")
         check(isinstance(self.load, str) and self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")

@@ -115,6 +115,11 @@ def is_part(item: Any) -> bool:
     return isinstance(item, (Tokens, Embeddings))
 
 
+def n_rows(part: Tokens | Embeddings) -> int:
+    """Number of rows of a part."""
+    return len(part.rows) if isinstance(part, Embeddings) else len(tuple(part.ids))
+
+
 def _check_mask(mask: Any) -> None:
     if not isinstance(mask, str) or mask not in get_args(Mask):
         raise ParameterError(f"mask={short_repr(mask)}: must be 'causal' or 'bidirectional'")

@@ -51,6 +51,8 @@ class Batch:
         Inputs used instead of token embeddings; None if there are none.
     embedding_rows : int32 [e] | None
         Row of the step for each of `embeddings`, ascending.
+    deepstack : float32 [n, n_deepstack * n_embd] | None
+        What is added to the hidden states of each row after the first layers, zero for tokens; None if nothing is.
     spans : int32 [j, 2] | None
         Bidirectional spans: ranges [first, end) of rows, ascending, each within one sequence. The rows of a span see
         each other in both directions although attention is causal: row q sees row p if p is not after q (and within the
@@ -74,6 +76,7 @@ class Batch:
     encoder_lengths: Int32 | None = None
     embeddings: npt.NDArray[np.float32] | None = None
     embedding_rows: Int32 | None = None
+    deepstack: npt.NDArray[np.float32] | None = None
     spans: Int32 | None = None
     adapters: Int32 | None = None
     n_drafts: Int32 | None = None

@@ -72,7 +72,10 @@ def producers(nodes: Iterable[Node]) -> dict[int, Node]:
 
 
 def override(nodes: list[Node], values: set[int]) -> list[Node]:
-    """Replace the nodes that compute these values by "override" nodes, which come first.
+    """Replace the nodes that compute these values by "override" nodes.
+
+    These come first, and so do those that the graph has for its own inputs: the caller writes them before a step, so
+    no other value may be in their memory.
 
     Raises
     ------
@@ -84,7 +87,9 @@ def override(nodes: list[Node], values: set[int]) -> list[Node]:
     for node in left:
         if node.op == "attention" and node.attrs["cache"] is not None and node.attrs["cache"] not in stored:
             raise GraphError(f"overrides: the attention that stores {node.attrs['cache']}, which another layer reads")
-    return [*(Node("override", (), (i,)) for i in sorted(values)), *left]
+    inputs = [node for node in left if node.spec.is_override]
+    made = [Node("override", (), (i,)) for i in sorted(values)]
+    return [*made, *inputs, *(node for node in left if not node.spec.is_override)]
 
 
 def attends_only(node: Node) -> bool:

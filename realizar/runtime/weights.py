@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from types import MappingProxyType
 
 import numpy as np
@@ -320,16 +321,18 @@ class Collector:
         return scale
 
     def _tensor(self, name: str, shape: Shape) -> Tensor:
-        info = self.file.tensors[name]
+        info, data = self.file.tensors[name], self.file.data(name)
         self._used.add(name)
-        if _without_ones(info.shape) != _without_ones(shape):
+        if len(shape) == 2 and (info.shape[0], prod(info.shape[1:])) == shape:
+            data = data.reshape(shape[0], -1)  # a kernel as large as its stride multiplies flattened patches
+        elif _without_ones(info.shape) != _without_ones(shape):
             raise TensorError(
                 f"{name}: shape {tuple(info.shape)} in {self.file.path.name}, but its metadata and architecture ask "
                 f"for {shape}"
             )
         if info.type.name not in FORMATS:
             raise TensorError(f"{name}: type {info.type.name} has no kernels; known are {', '.join(FORMATS)}")
-        return Tensor(name, info.type.name, shape, self.file.data(name))
+        return Tensor(name, info.type.name, shape, data)
 
     def _missing(self, name: str) -> TensorError:
         return TensorError(f"{name}: the architecture needs it, but {self.file.path.name} has no such tensor")

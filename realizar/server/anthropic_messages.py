@@ -47,7 +47,7 @@ async def messages(body: MessagesRequest, service: Serving) -> Response:
     params = unranked(sampling(body, service.settings, max_tokens=body.max_tokens, stop=body.stop_sequences, **own))
     prompt = await _prompt(llm, body, params, service)
     answers = await service.submitted(llm, served, [prompt])
-    made = _Message(served.name, answers, len(prompt.ids))
+    made = _Message(served.name, answers, prompt.n_tokens)
     if body.stream:
         ping = ("ping", {"type": "ping"})
         return events(made.events(), lambda error: ("error", error.anthropic), ping)
@@ -59,7 +59,7 @@ async def count_tokens(body: CountRequest, service: Serving) -> Response:
     """Count the tokens of a conversation."""
     llm, _ = await service.llm(body.model)
     prompt = await _prompt(llm, body, SamplingParams(lenient=True), service)
-    return JSON({"input_tokens": len(prompt.ids)})
+    return JSON({"input_tokens": prompt.n_tokens})
 
 
 async def _prompt(llm: AsyncLLM, body: CountRequest, params: SamplingParams, service: Service) -> ChatPrompt:

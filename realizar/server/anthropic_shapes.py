@@ -10,6 +10,7 @@ from pydantic import Field
 
 from realizar.server.errors import ApiError
 from realizar.server.fields import Samplers
+from realizar.server.pictures import anthropic_picture
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
@@ -121,16 +122,22 @@ def _assistant(where: str, blocks: list[dict[str, Any]], names: dict[str, str]) 
 
 def _user(where: str, blocks: list[dict[str, Any]], names: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the results of tools, then what the user says."""
-    texts = []
+    parts: list[dict[str, Any]] = []
     for block in blocks:
+        if block.get("type") == "image":
+            parts.append(anthropic_picture(where, block))
+            continue
         if block.get("type") != "tool_result":
-            texts.append(_text_of(where, block))
+            parts.append({"type": "text", "text": _text_of(where, block)})
             continue
         call_id = str(block.get("tool_use_id", ""))
         result = {"role": "tool", "tool_call_id": call_id, "content": _text(where, block.get("content") or "")}
         yield {**result, "name": names[call_id]} if call_id in names else result
-    if texts:
-        yield {"role": "user", "content": "\n".join(texts)}
+    if all(part["type"] == "text" for part in parts):
+        if parts:
+            yield {"role": "user", "content": "\n".join(part["text"] for part in parts)}
+    else:
+        yield {"role": "user", "content": parts}
 
 
 def openai_tools(tools: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:

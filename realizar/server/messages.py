@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from realizar.calls.messages import has_tool_calls
 from realizar.calls.prompts import checked_variables
 from realizar.server.errors import ApiError
+from realizar.server.pictures import check_pictures
 
 if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
@@ -58,7 +59,14 @@ def chat_prompt(
 
 
 def messages_for(llm: AsyncLLM, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages in roles that the model's template knows: of a developer, where it does not, the system's."""
+    """Return messages in roles that the model's template knows: of a developer, where it does not, the system's.
+
+    Raises
+    ------
+    ApiError
+        400 if a picture is neither in the request nor remote.
+    """
+    check_pictures(messages)
     template = llm.tokenizer.chat_template
     if template is not None and "developer" in template.source:
         return list(messages)

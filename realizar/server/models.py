@@ -41,6 +41,8 @@ class Served:
         Name of a LoRA adapter -> scale for requests that name no adapter.
     template : str or None
         What `read_template` returned, if the operator gave a chat template for it.
+    mmproj : str or None
+        The file with its encoder of pictures, if the operator gave one.
     llm : AsyncLLM or None
         None unless it is loaded.
     status : str
@@ -70,6 +72,7 @@ class Served:
     loras: dict[str, str] = field(default_factory=dict)
     lora_scales: dict[str, float] = field(default_factory=dict)
     template: str | None = None
+    mmproj: str | None = None
     llm: AsyncLLM | None = None
     status: str = "unloaded"
     n_bytes_needed: int = 0
@@ -125,8 +128,13 @@ class ModelPool:
                 served.aliases.append(name)
         for given in settings.lora:
             self._add_lora(self.models[0], given)
+        for given in settings.mmproj:
+            served, path = self._target_of(given)
+            if served.mmproj is not None:
+                raise ParameterError(f"mmproj={given}: the model {served.name} has one already")
+            served.mmproj = path
         for given in settings.chat_template:
-            served, path = self._templated(given)
+            served, path = self._target_of(given)
             if served.template is not None:
                 raise ParameterError(f"chat_template={given}: the model {served.name} has one already")
             served.template = read_template(path)
@@ -155,8 +163,8 @@ class ModelPool:
             raise ParameterError(f"alias: there is no model {target}; there are {', '.join(self._by_name)}")
         return served
 
-    def _templated(self, given: str) -> tuple[Served, str]:
-        """Return the model that a chat template is given for, and the template's file or name."""
+    def _target_of(self, given: str) -> tuple[Served, str]:
+        """Return the model that a file is given for, and the file; without a model, the first one."""
         target, mark, path = given.rpartition("=")
         by_source = {served.source: served for served in self.models}
         named = self._by_name.get(target) or by_source.get(target)
@@ -254,9 +262,8 @@ class ModelPool:
         served.n_bytes_needed = max(served.n_bytes_needed, file_bytes(served.source))
         while True:
             await self._make_room(served)
-            llm = served.llm = await load_aside(
-                served.source, self._settings.engine, progress, served.template, served.loras
-            )
+            params = {**self._settings.engine, "mmproj": served.mmproj}
+            llm = served.llm = await load_aside(served.source, params, progress, served.template, served.loras)
             served.n_bytes_needed = served.n_bytes
             self._check_size(served)
             if await self._unload_others(served):

@@ -21,6 +21,7 @@ from realizar.server.ollama_shapes import (
     timestamp,
 )
 from realizar.server.openai_shapes import openai_finish, token_logprob
+from realizar.server.pictures import with_base64
 from realizar.server.service import Service, Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, lines
 from realizar.server.strict_json import StrictRoute
@@ -68,9 +69,8 @@ def _message(text: str, thoughts: str, calls: list[Any]) -> dict[str, Any]:
 async def generate(body: GenerateBody, service: Serving) -> Response:
     """Answer a prompt; without one, load the model."""
     begin = time.perf_counter()
-    if body.template or body.images:
-        name = "template" if body.template else "images"
-        raise ApiError(400, f"{name}: not supported; templates are the operator's", "invalid_value", name)
+    if body.template:
+        raise ApiError(400, "template: not supported; templates are the operator's", "invalid_value", "template")
     llm, served = await _model(body, service)
     if not body.prompt and not body.suffix:
         return JSON(_loaded(served, _response("", "", [])))
@@ -83,12 +83,14 @@ def _response(text: str, thoughts: str, calls: list[Any]) -> dict[str, Any]:
 
 
 def _generate_prompt(llm: AsyncLLM, body: GenerateBody, params: SamplingParams) -> ChatPrompt:
+    if body.images and (body.suffix or body.raw or llm.tokenizer.chat_template is None):
+        raise ApiError(400, "images: they need a chat template, and no suffix or raw", "invalid_value", "images")
     if body.suffix:
         return plain_prompt(llm.tokenizer.infill(body.prompt, body.suffix), params)
     if body.raw or llm.tokenizer.chat_template is None:
         return plain_prompt(text_ids(llm, f"{body.system}\n\n{body.prompt}" if body.system else body.prompt), params)
     messages = [{"role": "system", "content": body.system}] if body.system else []
-    messages.append({"role": "user", "content": body.prompt})
+    messages.append({"role": "user", "content": with_base64("images", body.prompt, body.images)})
     return chat_prompt(
         llm, messages, params, tools=None, tool_choice="auto", parallel=True, variables=None, effort=body.effort
     )

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from realizar.server.errors import ApiError
 from realizar.server.fields import SAMPLER_NAMES, Body, Samplers, sampling, unranked
+from realizar.server.pictures import with_base64
 
 if TYPE_CHECKING:
     from realizar.params import SamplingParams
@@ -123,15 +124,14 @@ def openai_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises
     ------
     ApiError
-        400 if a message is malformed, or has images.
+        400 if a message is malformed.
     """
     found: list[dict[str, Any]] = []
     pending: list[tuple[str, str]] = []  # tool, id
     n_calls = 0
     for i, message in enumerate(messages):
-        if message.get("images"):
-            raise ApiError(400, f"messages[{i}]: images are not supported", "invalid_value", "messages")
-        own: dict[str, Any] = {"role": message.get("role"), "content": message.get("content") or ""}
+        content = with_base64(f"messages[{i}]", message.get("content") or "", message.get("images"))
+        own: dict[str, Any] = {"role": message.get("role"), "content": content}
         if message.get("thinking"):
             own["reasoning_content"] = message["thinking"]
         calls, given = [], message.get("tool_calls") or []

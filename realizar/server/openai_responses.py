@@ -69,7 +69,7 @@ async def input_tokens(body: InputRequest, service: Serving) -> Response:
     """Count the tokens of a conversation."""
     llm, _ = await service.llm(body.model)
     prompt = await _prompt(llm, body, _before(body, service), SamplingParams(lenient=True), service)
-    return JSON({"object": "response.input_tokens", "input_tokens": len(prompt.ids)})
+    return JSON({"object": "response.input_tokens", "input_tokens": prompt.n_tokens})
 
 
 @router.get("/v1/responses/{response_id}", response_model=None)

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from realizar.server.errors import ApiError
 from realizar.server.fields import Body, Samplers
+from realizar.server.pictures import picture_part
 
 _TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
 _ITEM_FIELDS = frozenset(
     {"id", "type", "role", "status", "content", "summary", "call_id", "name", "arguments", "output"}
 )
-_PART_FIELDS = frozenset({"type", "text", "refusal"})
+_PART_FIELDS = frozenset({"type", "text", "refusal", "image_url"})
 MAX_ITEMS = 10_000
 """Items of a conversation, the earlier ones included."""
 Item = dict[str, Any]
@@ -109,7 +110,7 @@ def chat_messages(instructions: str | None, items: Sequence[Item]) -> list[dict[
             text = _text(where, item.get("output") or "")
             messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": text})
         elif kind == "message":
-            message = {"role": item.get("role"), "content": _text(where, item.get("content") or "")}
+            message = {"role": item.get("role"), "content": _content(where, item.get("content") or "")}
             if thoughts and message["role"] == "assistant":
                 message["reasoning_content"], thoughts = thoughts, ""
             messages.append(message)
@@ -126,6 +127,20 @@ def _assistant(messages: list[dict[str, Any]], thoughts: str) -> dict[str, Any]:
         messages[-1].setdefault("reasoning_content", thoughts)
     messages[-1].setdefault("tool_calls", [])
     return messages[-1]
+
+
+def _content(where: str, content: Any) -> Any:
+    """Return the content of a message: a text, or parts if some are pictures."""
+    parts = content if isinstance(content, list) else []
+    if not any(isinstance(part, dict) and part.get("type") == "input_image" for part in parts):
+        return _text(where, content)
+    out = []
+    for part in parts:
+        if isinstance(part, dict) and part.get("type") == "input_image":
+            out.append(picture_part(str(part.get("image_url"))))
+        else:
+            out += [{"type": "text", "text": text} for text in _text_parts(where, [part])]
+    return out
 
 
 def _text(where: str, content: Any) -> str:

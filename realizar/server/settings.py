@@ -79,6 +79,10 @@ class Settings(BaseSettings):
         How the log is written.
     n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, speculate
         See `LLM`.
+    mmproj : list of str
+        Files with encoders of pictures: FILE of the first model, or MODEL=FILE.
+    allow_urls : list of str
+        What URLs of remote pictures that are read begin with; * allows all.
     """
 
     model_config = SettingsConfigDict(env_prefix="REALIZAR_", extra="forbid")
@@ -112,6 +116,8 @@ class Settings(BaseSettings):
     kv_type: Annotated[str | tuple[str, str], NoDecode, BeforeValidator(_pair)] = "f16"
     activations: Activations | None = None
     speculate: Literal["ngram"] | None = None
+    mmproj: Words = []
+    allow_urls: Words = []
 
     @classmethod
     def settings_customise_sources(
@@ -164,7 +170,8 @@ class Settings(BaseSettings):
     def engine(self) -> dict[str, Any]:
         """The parameters of each model's engine."""
         names = ("n_threads", "n_ctx", "n_seqs", "n_batch", "kv_type", "activations", "speculate")
-        return {**{name: getattr(self, name) for name in names}, "max_waiting": self.max_queue}
+        allowed = True if "*" in self.allow_urls else tuple(self.allow_urls)
+        return {**{name: getattr(self, name) for name in names}, "max_waiting": self.max_queue, "allow_urls": allowed}
 
 
 def read_settings(given: dict[str, Any], config: Path | None = None) -> Settings:

@@ -249,7 +249,7 @@ class FakeModel:
 
     def __init__(self, plan: FakePlan = FULL, n_ctx: int = 256) -> None:
         self._plan = plan
-        self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx, n_embd=N_EMBD)
+        self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx, n_embd=N_EMBD, n_deepstack=0)
         self.tokenizer = FakeTokenizer()
         self.file = SimpleNamespace(metadata={})
         self.closed = False

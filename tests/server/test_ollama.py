@@ -153,7 +153,7 @@ def test_errors(client):
     for ask, status, text in (
         (lambda: client.chat("other", QUESTION), 404, "tiny"),
         (lambda: client.generate("tiny", "Hi", options={"top_p": 2}), 400, "top_p"),
-        (lambda: client.generate("tiny", "Hi", images=["aGk="]), 400, "images"),
+        (lambda: client.generate("tiny", "Hi", images=["aGk="]), 400, "pictures"),
         (lambda: client.generate("tiny", "Hi", template="{{ x }}"), 400, "template"),
         (lambda: client.chat("tiny", [{"role": "user", "content": "a b " * 600}]), 400, "512"),
         (lambda: client.generate("tiny", "Hi", suffix="there"), 400, "fill-in-the-middle"),

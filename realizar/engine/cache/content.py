@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from realizar.errors import ParameterError
-from realizar.params.prompt import MAX_POSITION, Embeddings, Tokens
+from realizar.params.prompt import MAX_POSITION, Embeddings, Tokens, n_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -213,11 +213,6 @@ def _row_digests(part: Embeddings) -> Iterable[bytes]:
             yield hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=b"key").digest()
 
 
-def _n_rows(part: Tokens | Embeddings) -> int:
-    """Rows of a part."""
-    return len(part.rows) if isinstance(part, Embeddings) else len(tuple(part.ids))
-
-
 def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
     """Return the positions of all rows, each part after the greatest position before; None if they are the default."""
     given = [part.positions for part in parts if isinstance(part, Embeddings) and part.positions is not None]
@@ -232,7 +227,7 @@ def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
     for part in parts:
         own = part.positions if isinstance(part, Embeddings) else None
         if own is None:
-            own = np.arange(_n_rows(part), dtype=np.int32)[None]
+            own = np.arange(n_rows(part), dtype=np.int32)[None]
         found.append(np.broadcast_to(own.astype(np.int64) + start, (axes[-1], own.shape[1])))
         start = int(found[-1].max()) + 1
     if start - 1 > MAX_POSITION:

@@ -1,0 +1,242 @@
+"""PictureEncoder: computes the rows of pictures with a vision encoder, and keeps those of the last ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from realizar import backends, forks
+from realizar.arch import Tile
+from realizar.errors import GGUFError, memory_for
+from realizar.params import Embeddings
+from realizar.runtime.backend import CompileParams, StorageParams
+from realizar.runtime.batch import Batch
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from realizar.params import EngineParams
+    from realizar.pictures.projector_file import ProjectorFile
+    from realizar.runtime.backend import Backend, Program
+
+    F32 = npt.NDArray[np.float32]
+    U8 = npt.NDArray[np.uint8]
+
+CACHE_BYTES = 256 << 20
+"""Bytes of rows that an encoder keeps."""
+STEP_PATCHES = 1024
+"""Patches of tiles that are encoded in one step; a larger tile has a step of its own."""
+
+
+@dataclass(frozen=True)
+class EncoderStats:
+    """What an encoder has done: tiles that it encoded, steps that it took, pictures whose rows it still had."""
+
+    n_encoded: int
+    n_steps: int
+    n_hits: int
+
+
+class PictureEncoder:
+    """Encodes pictures to parts of a prompt. Thread-safe; pictures are encoded one call after the other.
+
+    Parameters
+    ----------
+    file : ProjectorFile
+        It is closed with the encoder.
+    n_embd, n_deepstack : int
+        Of the language model: the width of its rows, and the layers after which it adds further rows.
+    params : EngineParams
+        n_threads, activations and backend.
+    max_rows : int
+        Rows that a picture should have at most.
+
+    Raises
+    ------
+    GGUFError
+        If the file is for a language model of another width.
+    """
+
+    def __init__(self, file: ProjectorFile, n_embd: int, n_deepstack: int, params: EngineParams, max_rows: int) -> None:
+        graph = file.graphs["project"]
+        self.outputs = tuple(graph.outputs)
+        width = {graph.values[i].shape for i in graph.outputs.values()}
+        if width != {(n_embd,)} or len(self.outputs) not in (1, 1 + n_deepstack):
+            raise GGUFError(
+                f"{file.file.path.name}: gives rows of {min(width)[0]} numbers, and {len(self.outputs) - 1} further "
+                f"ones for deepstack, but the language model has n_embd = {n_embd} and reads {n_deepstack} further "
+                "ones; use the mmproj file of this model"
+            )
+        self.file = file
+        self.max_rows = max_rows
+        self._params = params
+        self._lock = forks.Lock()
+        self._backend: Backend | None = None
+        self._programs: dict[str, tuple[int, Program]] = {}
+        self._kept: OrderedDict[bytes, list[str | Embeddings]] = OrderedDict()
+        self._n_bytes = self._n_encoded = self._n_steps = self._n_hits = 0
+
+    @property
+    def placeholder(self) -> str:
+        """The text by which chat templates mark a picture."""
+        return self.file.projector.placeholder
+
+    def stats(self) -> EncoderStats:
+        """Return counts since the encoder was made."""
+        return EncoderStats(self._n_encoded, self._n_steps, self._n_hits)
+
+    def parts(self, pictures: Sequence[U8]) -> list[list[str | Embeddings]]:
+        """Return the parts of a prompt for each picture: texts and embeddings.
+
+        A picture whose rows are kept is not encoded again, and pictures of one call are encoded together.
+
+        Parameters
+        ----------
+        pictures : sequence of uint8 [height, width, 3]
+
+        Raises
+        ------
+        PictureError
+            If the model cannot read a picture of such a shape.
+        MissingExtraError
+            If Pillow is not installed.
+        OutOfMemoryError
+        """
+        keys = [_digest(picture) for picture in pictures]
+        with self._lock, memory_for("encoding a picture", lambda: f"{len(pictures)} pictures; make them smaller"):
+            found = {key: self._kept[key] for key in keys if key in self._kept}
+            new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in found}
+            self._n_hits += len(keys) - len(new)
+            found.update(self._encoded(new))
+            self._keep(found)
+        return [found[key] for key in keys]
+
+    def close(self) -> None:
+        """Free all memory."""
+        with self._lock:
+            self._forget()
+            self._kept.clear()
+            self._n_bytes = 0
+            self.file.close()
+
+    def _encoded(self, pictures: Mapping[bytes, U8]) -> dict[bytes, list[str | Embeddings]]:
+        projector, hp = self.file.projector, self.file.hp
+        pieces = {key: list(projector.pieces(picture, hp, self.max_rows)) for key, picture in pictures.items()}
+        tiles = [piece for own in pieces.values() for piece in own if isinstance(piece, Tile)]
+        rows = iter(self.rows(tiles))
+        out: dict[bytes, list[str | Embeddings]] = {}
+        for key, own in pieces.items():
+            parts: list[str | Embeddings] = []
+            for i, piece in enumerate(own):
+                if isinstance(piece, Tile):
+                    positions = projector.row_positions(piece, hp)
+                    identity = key + i.to_bytes(4, "little")
+                    parts.append(Embeddings(next(rows), positions, projector.mask, identity))
+                else:
+                    parts.append(piece)
+            out[key] = parts
+        return out
+
+    def rows(self, tiles: Sequence[Tile]) -> list[F32]:
+        """Return the rows of tiles, float32 [n, n_embd * (1 + n_deepstack)] each; the lock must be held."""
+        out: list[F32] = []
+        for group in _groups(tiles):
+            values = self._run_encode(group)
+            gathered = []
+            start = 0
+            for tile in group:
+                end = start + len(tile.patches)
+                own = {name: rows[start:end] for name, rows in values.items()}
+                gathered.append(self.file.projector.gather(own, tile, self.file.hp))
+                start = end
+            together = {name: np.concatenate([one[name] for one in gathered]) for name in gathered[0]}
+            n = [len(next(iter(one.values()))) for one in gathered]
+            found = self._run("project", together, n, np.zeros((1, sum(n)), np.int32))
+            wide = np.concatenate([found[name] for name in self.outputs], axis=1)
+            out += np.split(wide, np.cumsum(n)[:-1])
+            self._n_encoded += len(group)
+        return out
+
+    def _run_encode(self, tiles: Sequence[Tile]) -> dict[str, F32]:
+        projector, hp = self.file.projector, self.file.hp
+        each = [{"patches": tile.patches, **projector.inputs(tile, hp, self.file.tables)} for tile in tiles]
+        given = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+        positions = np.ascontiguousarray(np.concatenate([tile.positions for tile in tiles], axis=1), np.int32)
+        self._n_steps += 1
+        return self._run("encode", given, [len(tile.patches) for tile in tiles], positions)
+
+    def _run(self, name: str, given: Mapping[str, F32], counts: Sequence[int], positions: Any) -> dict[str, F32]:
+        """Run a program on the rows of several tiles, and return copies of its outputs."""
+        n = sum(counts)
+        no_slots = np.zeros(len(counts), np.int32)
+        batch = Batch(
+            tokens=np.zeros(n, np.int32), positions=positions, seq_past=no_slots, state_slots=no_slots,
+            seq_start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), block_tables=(),
+            outputs=np.arange(n, dtype=np.int32),
+        )  # fmt: skip
+        found = self._program(name, n).run(batch, overrides=given)
+        return {key: np.array(rows).reshape(n, -1) for key, rows in found.items()}
+
+    def _program(self, name: str, n: int) -> Program:
+        """Return a program for steps of n rows; it is compiled anew if it was for fewer."""
+        size, program = self._programs.get(name, (0, None))
+        if program is not None and n <= size:
+            return program
+        if self._backend is None:
+            self._backend = backends.make(self._params)
+        backend, size = self._backend, max(256, 1 << (n - 1).bit_length())
+        self._programs.pop(name, None)
+        plan = self.file.plan(name, backend.passes)
+        storage = backend.storage((), (), StorageParams((), 0))
+        how = CompileParams(size, size, self._params.activations or "int8")
+        program = backend.compile(plan, self.file.tensors, storage, how)
+        self._programs[name] = (size, program)
+        return program
+
+    def _keep(self, found: Mapping[bytes, list[str | Embeddings]]) -> None:
+        """Keep the rows of the last pictures, up to CACHE_BYTES."""
+        for key, parts in found.items():
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                continue
+            self._kept[key] = parts
+            self._n_bytes += _n_bytes(parts)
+        while self._n_bytes > CACHE_BYTES and self._kept:
+            _, parts = self._kept.popitem(last=False)
+            self._n_bytes -= _n_bytes(parts)
+
+    def _forget(self) -> None:
+        """Free the programs and the threads."""
+        self._programs.clear()
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+
+def _digest(picture: U8) -> bytes:
+    """Return a hash of a picture's shape and pixels."""
+    state = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16, person=b"picture")
+    state.update(picture.tobytes())
+    return state.digest()
+
+
+def _groups(tiles: Sequence[Tile]) -> list[list[Tile]]:
+    """Return tiles in the groups that are encoded together."""
+    groups: list[list[Tile]] = []
+    n = STEP_PATCHES
+    for tile in tiles:
+        if n + len(tile.patches) > STEP_PATCHES:
+            groups.append([])
+            n = 0
+        groups[-1].append(tile)
+        n += len(tile.patches)
+    return groups
+
+
+def _n_bytes(parts: Sequence[str | Embeddings]) -> int:
+    return sum(part.rows.nbytes for part in parts if isinstance(part, Embeddings))

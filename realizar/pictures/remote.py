@@ -1,0 +1,97 @@
+"""Fetches remote pictures, with limits on addresses, bytes and time."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urljoin, urlsplit
+
+from realizar.errors import PictureError, describe_exception, short_repr
+from realizar.pictures.read import MAX_BYTES
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+    from typing import IO
+
+MAX_SECONDS = 20.0
+"""Most seconds in which a remote picture must arrive."""
+MAX_REDIRECTS = 3
+CHUNK = 1 << 16
+
+
+def fetch(url: str, allow_urls: bool | Sequence[str]) -> bytes:
+    """Return the body of a response; every address that it redirects to must be allowed, too.
+
+    Raises
+    ------
+    PictureError
+        If it is not allowed, does not answer, or sends too much or too slowly.
+    """
+    until = time.monotonic() + MAX_SECONDS
+    opener = urllib.request.build_opener(_NoRedirects)
+    for _ in range(MAX_REDIRECTS + 1):
+        _check_allowed(url, allow_urls)
+        try:
+            with opener.open(url, timeout=MAX_SECONDS) as response:
+                return _body(response, url, until)
+        except _RedirectedError as redirected:
+            url = urljoin(url, redirected.location)
+        except PictureError:
+            raise
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            raise PictureError(
+                f"the picture at {short_repr(url)} cannot be read: {describe_exception(error)}"
+            ) from None
+        except Exception as error:  # http.client raises its own for malformed responses
+            raise PictureError(
+                f"the picture at {short_repr(url)} cannot be read: {describe_exception(error)}"
+            ) from None
+    raise PictureError(f"the picture at {short_repr(url)} cannot be read: more than {MAX_REDIRECTS} redirects")
+
+
+def _body(response: Any, url: str, until: float) -> bytes:
+    data = bytearray()
+    while chunk := response.read1(CHUNK):
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise PictureError(f"the picture at {short_repr(url)} has more than {MAX_BYTES} bytes")
+        if time.monotonic() > until:
+            raise PictureError(f"the picture at {short_repr(url)} did not arrive within {MAX_SECONDS:g} s")
+    return bytes(data)
+
+
+def _check_allowed(url: str, allow_urls: bool | Sequence[str]) -> None:
+    """Raise PictureError if a remote address must not be read."""
+    try:
+        parts = urlsplit(url)
+        has_host = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        has_host = False
+    if not has_host:
+        raise PictureError(f"{short_repr(url)} is no http or https URL of a picture")
+    allowed = allow_urls if isinstance(allow_urls, bool) else any(url.startswith(one) for one in allow_urls)
+    if not allowed:
+        raise PictureError(
+            f"{short_repr(url)}: this model reads no remote pictures from there; send the picture as a data URL, or "
+            "allow it: allow_urls=True, or a list of what allowed URLs begin with"
+        )
+
+
+class _RedirectedError(Exception):
+    """A response that names another address."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.location = location
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Hands redirects to `_remote`, which checks their addresses."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> NoReturn:
+        """Raise the new address."""
+        raise _RedirectedError(newurl)

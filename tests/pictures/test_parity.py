@@ -1,0 +1,87 @@
+"""Vision encoders against transformers, on tiny random models: pixels, rows and logits."""
+
+import numpy as np
+import pytest
+
+from realizar import LLM, Embeddings, Tokens
+from realizar.arch import Tile
+
+from .cases import CASES, EXACT, IMAGE, PICTURES
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+STRIDE = 17
+
+
+def tiles(encoder, picture):
+    pieces = encoder.file.projector.pieces(picture, encoder.file.hp, encoder.max_rows)
+    return [piece for piece in pieces if isinstance(piece, Tile)]
+
+
+def rows(parts):
+    return np.concatenate([part.rows for part in parts if isinstance(part, Embeddings)])
+
+
+@each_case
+def test_pixels_are_those_of_the_processor(case):
+    encoder = case.encoder()
+    found = np.concatenate([tile.patches for picture in PICTURES for tile in tiles(encoder, picture)])
+    frames = 2 if case.name.startswith("qwen") else 1
+    by_channel = np.repeat(found.reshape(len(found), 3, 1, -1), frames, axis=2)  # a picture is both frames
+    np.testing.assert_allclose(by_channel.reshape(-1)[::STRIDE], case.golden["pixels"], atol=1e-5)
+
+
+@each_case
+def test_rows_are_those_of_transformers(case):
+    golden = case.golden
+    both = case.encoder(activations="f32").parts(PICTURES)
+    for i, parts in enumerate(both):
+        found, want = rows(parts), golden[f"rows_{i}"]
+        np.testing.assert_allclose(found[:, : want.shape[1]], want, atol=1e-4)
+    if "deepstack" in golden:
+        found = np.concatenate([rows(parts)[:, 32:] for parts in both])
+        np.testing.assert_allclose(found, golden["deepstack"], atol=1e-4)
+
+
+@each_case
+def test_pictures_encoded_together_have_the_bits_of_those_encoded_alone(case):
+    together = case.encoder()
+    both = together.parts(PICTURES)
+    for picture, parts in zip(PICTURES, both, strict=True):
+        alone = case.encoder()
+        assert rows(alone.parts([picture])[0]).tobytes() == rows(parts).tobytes()
+    assert together.stats().n_steps == 1, "one step"
+
+
+@each_case
+def test_the_backends_agree(case):
+    found = rows(case.encoder(activations="f32").parts(PICTURES[1:])[0])
+    want = rows(case.encoder(activations="f32", backend="numpy").parts(PICTURES[1:])[0])
+    np.testing.assert_allclose(found, want, atol=1e-4)
+
+
+def parts_of(case, pictures):
+    """The prompt of the golden logits: tokens, with the rows of pictures in place of IMAGE."""
+    tokens, prompt = case.golden["tokens"].tolist(), []
+    rows_of = iter([part for parts in pictures for part in parts if isinstance(part, Embeddings)])
+    start = 0
+    while start < len(tokens):
+        if tokens[start] == IMAGE:
+            prompt.append(next(rows_of))
+            start += len(prompt[-1].rows)
+        else:
+            end = next((i for i in range(start, len(tokens)) if tokens[i] == IMAGE), len(tokens))
+            prompt.append(Tokens(tokens[start:end]))
+            start = end
+    return prompt
+
+
+@each_case
+@pytest.mark.parametrize("cut", [False, True], ids=["one step", "several steps"])
+def test_logits_are_those_of_transformers(case, cut):
+    """Also if the prompt is computed in chunks, which end inside pictures that are causal."""
+    golden = case.golden
+    prompt = parts_of(case, case.encoder(activations="f32").parts(PICTURES))
+    whole = max((len(p.rows) for p in prompt if isinstance(p, Embeddings) and p.mask == "bidirectional"), default=16)
+    with LLM(case.model, **EXACT, n_batch=whole if cut else 512) as llm:
+        want = golden["logits"]
+        np.testing.assert_allclose(llm.logits(prompt)[-len(want) :], want, atol=1e-4)

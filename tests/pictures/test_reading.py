@@ -1,0 +1,152 @@
+"""Limits on pictures from elsewhere: bytes, pixels, addresses, damaged files; and which mmproj file is a model's."""
+
+import contextlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from realizar.errors import GGUFError, PictureError, UnknownArchitectureError
+from realizar.pictures import read, remote
+from realizar.pictures.beside import mmproj_beside
+from realizar.pictures.projector_file import ProjectorFile
+from realizar.pictures.read import pixels_of_bytes
+from realizar.pictures.source import read_picture
+from tests.limits.models import rewritten
+
+from .cases import PICTURES, QWEN3
+
+
+def file_of(pixels, kind="PNG", **options):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, **options)
+    return out.getvalue()
+
+
+def claiming(width, height):
+    """A PNG file of a few bytes that claims a size."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(8001, 8000), (20_000, 20_000), (2**30, 2**30)])
+def test_a_bomb_is_refused_before_it_is_decoded(size, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(read, "pixels_of_image", decoded.append)
+    with pytest.raises(PictureError, match=r"make it smaller|cannot be read"):
+        pixels_of_bytes(claiming(*size))
+    assert decoded == []
+
+
+def test_damaged_files_are_errors():
+    """Any file that begins like a picture is read, or is a PictureError."""
+    rng = np.random.default_rng(0)
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP"):
+        whole = file_of(PICTURES[1], kind)
+        assert pixels_of_bytes(whole).shape == PICTURES[1].shape
+        for _ in range(20):
+            data = bytearray(whole[: rng.integers(1, len(whole))])
+            data[rng.integers(len(data))] ^= 255
+            with contextlib.suppress(PictureError):
+                assert pixels_of_bytes(bytes(data)).shape[2] == 3
+
+
+def test_other_formats_and_large_files(monkeypatch):
+    with pytest.raises(PictureError, match="PNG, JPEG"):
+        pixels_of_bytes(file_of(PICTURES[1], "TIFF"))
+    monkeypatch.setattr(read, "MAX_BYTES", 100)
+    with pytest.raises(PictureError, match="at most 100"):
+        pixels_of_bytes(file_of(PICTURES[1]))
+
+
+def test_a_picture_is_turned_as_its_camera_was():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    found = pixels_of_bytes(file_of(PICTURES[1], "PNG", exif=exif))
+    np.testing.assert_array_equal(found, np.rot90(PICTURES[1], -1))
+
+
+class Opener:
+    """Answers requests for addresses as it is told, and notes them."""
+
+    def __init__(self, answers):
+        self.answers, self.asked = answers, []
+
+    def open(self, url, timeout):
+        self.asked.append(url)
+        found = self.answers[url]
+        if isinstance(found, str):
+            raise remote._RedirectedError(found)
+        return io.BufferedReader(io.BytesIO(found))
+
+
+@pytest.fixture
+def web(monkeypatch):
+    answers = {
+        "https://a.example/x.png": file_of(PICTURES[1]),
+        "https://a.example/moved": "/x.png",
+        "https://a.example/away": "http://169.254.169.254/key",
+        "https://a.example/loop": "https://a.example/loop",
+        "https://a.example/big": bytes(2 << 16),
+    }
+    opener = Opener(answers)
+    monkeypatch.setattr(remote.urllib.request, "build_opener", lambda *_: opener)
+    return opener
+
+
+def test_remote_pictures(web, monkeypatch):
+    allowed = ["https://a.example/"]
+    for url in ("https://a.example/x.png", "https://a.example/moved"):
+        np.testing.assert_array_equal(read_picture(url, allowed), PICTURES[1])
+    with pytest.raises(PictureError, match="more than 3 redirects"):
+        read_picture("https://a.example/loop", allowed)
+    monkeypatch.setattr(remote, "MAX_BYTES", 1 << 16)
+    with pytest.raises(PictureError, match="more than 65536 bytes"):
+        read_picture("https://a.example/big", True)
+    asked = len(web.asked)
+    for url in ("https://b.example/x.png", "http://a.example/x.png", "https://a.example@b.example/"):
+        with pytest.raises(PictureError, match=r"reads no remote pictures|is no http"):
+            read_picture(url, allowed)
+    assert len(web.asked) == asked, "nothing is sent"
+    with pytest.raises(PictureError, match=r"169\.254.*reads no remote pictures"):
+        read_picture("https://a.example/away", allowed)
+    assert "http://169.254.169.254/key" not in web.asked
+
+
+@pytest.mark.parametrize(
+    ("files", "model", "want"),
+    [
+        (["mmproj-Qwen3-VL-2B-F16.gguf"], "Qwen3-VL-2B-Q4_K_M.gguf", 0),
+        (["mmproj-Qwen3-VL-2B-Q8_0.gguf", "mmproj-Qwen3-VL-2B-F16.gguf"], "Qwen3-VL-2B-Q4_K_M.gguf", 1),
+        (["gemma-3-4b-it.mmproj-f16.gguf"], "gemma-3-4b-it.Q8_0.gguf", 0),
+        (["mmproj-F16.gguf", "mmproj-BF16.gguf"], "Qwen3-VL-2B-UD-Q4_K_XL.gguf", 0),
+        (["mmproj-F16.gguf", "Qwen3-VL-2B-Q8_0.gguf"], "Qwen3-VL-2B-Q4_K_M.gguf", 0),
+        (["mmproj-F16.gguf", "llama-1b-Q8_0.gguf"], "Qwen3-VL-2B-Q4_K_M.gguf", None),
+        (["mmproj-Qwen3-VL-4B-F16.gguf"], "Qwen3-VL-2B-Q4_K_M.gguf", None),
+        ([], "Qwen3-VL-2B-Q4_K_M.gguf", None),
+    ],
+)
+def test_the_mmproj_file_beside_a_model(files, model, want, tmp_path):
+    for name in (*files, model):
+        (tmp_path / name).touch()
+    assert mmproj_beside(tmp_path / model) == (None if want is None else tmp_path / files[want])
+
+
+def test_files_that_are_no_mmproj_files(tmp_path):
+    with pytest.raises(GGUFError, match="a model's; an mmproj file"):
+        ProjectorFile(QWEN3.model)
+    rewritten(QWEN3.mmproj, tmp_path / "other.gguf", {"clip.projector_type": "perceiver"})
+    with pytest.raises(UnknownArchitectureError, match=r"projector 'perceiver'.*known are .*qwen3vl_merger"):
+        ProjectorFile(tmp_path / "other.gguf")
+    rewritten(QWEN3.mmproj, tmp_path / "sound.gguf", {"clip.has_vision_encoder": False})
+    with pytest.raises(GGUFError, match="no vision encoder"):
+        ProjectorFile(tmp_path / "sound.gguf")
+    with pytest.raises(GGUFError, match="use the mmproj file of this model"):
+        QWEN3.encoder(n_embd=64, n_deepstack=2)

@@ -1,0 +1,144 @@
+"""Makes the cases of tests/fixtures/pictures: tiny random vision-language models, and what transformers computes.
+
+pip install -e '.[peers,vision]' && python -m tests.tools.make_picture_cases NAME...   (names in picture_models.py)
+
+All weights are float16 numbers, so transformers' float32 results are right for the F16 files, too.
+"""
+
+import argparse
+import importlib
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from realizar.convert import convert
+from tests.pictures.painted import painted
+from tests.tools.picture_models import IMAGE, N_VOCAB, TEXT, TINY, TinyVision
+
+TARGET = Path(__file__).parents[1] / "fixtures" / "pictures"
+SIZES = ((75, 50), (40, 64))
+"""Heights and widths of the two pictures."""
+QUESTION = "What is this, and that?"
+STRIDE = 17
+"""Every 17th pixel value is kept."""
+LAST = 12
+"""Positions at the end of the prompt of which logits are kept."""
+
+
+def fill(model: torch.nn.Module, seed: int) -> None:
+    """Set all weights to float16 numbers, so that every tensor matters."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim >= 2:
+                rms = 0.5 if "embed" in name and "patch" not in name else 1.2 * parameter[0].numel() ** -0.5
+                parameter.copy_((noise * rms).half().float())
+            else:
+                parameter.copy_((parameter + 0.2 * noise).half().float())
+
+
+def tokenizer_files(folder: Path, tiny: TinyVision) -> None:
+    """Write a tokenizer of bytes, one merge and special tokens, with Qwen's pre-tokenizer."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    # GPT-2's table: printable bytes stand for themselves, the others for characters from U+0100 on.
+    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in kept]
+    names = {byte: chr(byte) for byte in kept} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+    assert set(names.values()) == set(ByteLevel.alphabet())
+    split = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+        r"\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    added = [
+        {"id": 256 + i, "content": text, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+         "normalized": False}
+        for i, text in enumerate(tiny.special)
+    ]  # fmt: skip
+    steps = [
+        {"type": "Split", "pattern": {"Regex": split}, "behavior": "Isolated", "invert": False},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+    ]
+    model = {"type": "BPE", "vocab": {**{names[byte]: byte for byte in range(256)}, names[32] + "t": N_VOCAB - 1},
+             "merges": [[names[32], "t"]], "dropout": None,
+             "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False,
+             "byte_fallback": False}  # fmt: skip
+    whole = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}, "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        "model": model,
+    }  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
+    config = {"eos_token": tiny.special[1], "chat_template": tiny.template, "tokenizer_class": "Qwen2Tokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def class_of(path: str) -> type:
+    """Return a class of transformers by its module and name below transformers.models."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(f"transformers.models.{module}"), name)
+
+
+def prompt(counts: list[int]) -> list[int]:
+    """Return tokens with a picture at the beginning and one between words; each row of a picture is IMAGE."""
+    one, two = ([IMAGE] * n for n in counts)
+    return [256, 84, 104, *one, 101, 121, 32, *two, *QUESTION.encode()]
+
+
+def golden(model: torch.nn.Module, tiny: TinyVision, processor) -> dict[str, np.ndarray]:
+    """Return what transformers computes of two pictures."""
+    pictures = [painted(*size, seed=i) for i, size in enumerate(SIZES)]
+    made = processor(images=pictures, return_tensors="pt")
+    with torch.no_grad():
+        features = model.model.get_image_features(**made, return_dict=True)
+        rows = list(features.pooler_output)
+        tokens = prompt([len(each) for each in rows])
+        given = {"input_ids": torch.tensor([tokens]), **made}
+        given["mm_token_type_ids"] = (given["input_ids"] == IMAGE).int()
+        logits = model(**given).logits[0, -LAST:]
+    pixels = made["pixel_values"].numpy().astype(np.float32).reshape(-1)[::STRIDE]
+    arrays = {f"rows_{i}": each.numpy() for i, each in enumerate(rows)}
+    deepstack = getattr(features, "deepstack_features", None)
+    if deepstack:
+        each = [torch.cat(layer) if isinstance(layer, tuple) else layer for layer in deepstack]
+        arrays["deepstack"] = torch.cat(each, dim=1).numpy()
+    return {**arrays, "tokens": np.array(tokens, np.int32), "logits": logits.numpy(), "pixels": pixels}
+
+
+def make(name: str, seed: int = 0) -> None:
+    """Make one case, in TARGET/NAME."""
+    tiny = TINY[name]
+    config = getattr(transformers, tiny.config_class)(
+        text_config={**TEXT, **tiny.text}, vision_config=dict(tiny.vision), image_token_id=IMAGE,
+        tie_word_embeddings=False, **tiny.config,
+    )  # fmt: skip
+    kind = getattr(transformers, tiny.model_class)
+    model = kind._from_config(config, attn_implementation="eager").float().eval()
+    fill(model, seed)
+    processor = class_of(tiny.processor)(**tiny.sizes)
+    folder = TARGET / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as parent:
+        checkpoint = Path(parent, name)
+        model.save_pretrained(checkpoint)
+        processor.save_pretrained(checkpoint)
+        tokenizer_files(checkpoint, tiny)
+        convert(checkpoint, folder / "tiny-F16.gguf", "F16")
+        convert(checkpoint, folder / "mmproj-tiny-F16.gguf", "F16", mmproj=True)
+    arrays = golden(model, tiny, processor)
+    np.savez_compressed(folder / "golden.npz", **arrays)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{name}: {size} bytes, {len(arrays['tokens'])} tokens of {N_VOCAB}, rows std {arrays['rows_0'].std():.2f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", choices=TINY)
+    for each in parser.parse_args().names:
+        make(each)
