@@ -60,7 +60,13 @@ class Llama(Architecture):
 
     name = "llama"
     checkpoint = Checkpoint(
-        classes=("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"),
+        classes=(
+            "LlamaForCausalLM",
+            "MistralForCausalLM",
+            "MixtralForCausalLM",
+            "Idefics3ForConditionalGeneration",
+            "SmolVLMForConditionalGeneration",
+        ),
         names={**PERMUTED, **MIXTRAL_EXPERTS},
         keys={"rope.dimension_count": whole_head, "attention.sliding_window": "sliding_window"},
         applies=lambda config: "draft_vocab_size" not in config,

@@ -15,7 +15,7 @@ from realizar.errors import GGUFError, ModelNotFoundError
 
 PREFIXES = (
     "", "model.", "transformer.", "backbone.", "gpt_neox.", "bert.", "roberta.", "model.language_model.",
-    "language_model.model.", "language_model.",
+    "language_model.model.", "language_model.", "model.text_model.",
 )  # fmt: skip
 """Prefixes of the base model's tensor names: inside a model with a head, or inside a multimodal model."""
 BLOCKS, SCALES = "_blocks", "_scales"

@@ -12,7 +12,7 @@ from PIL import Image
 from realizar import LLM, AsyncLLM, Embeddings, SamplingParams, Tokens
 from realizar.errors import ContextFullError, PictureError, TemplateError
 
-from .cases import PICTURES, QWEN3
+from .cases import PICTURES, QWEN3, Case
 from .painted import painted
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=6)
@@ -163,3 +163,42 @@ def test_a_model_without_an_encoder_says_so(tmp_path):
 def test_more_rows_than_the_context(llm):
     with LLM(QWEN3.model, n_ctx=32) as small, pytest.raises(ContextFullError):
         small.chat(user(*[PICTURES[0]] * 3))
+
+
+def shown(case, *parts):
+    """The prompt of a message as text, with the number of rows of each picture's part."""
+    with LLM(case.model) as llm:
+        prompt = llm.chat_prompt(user(*parts)).ids
+        texts = [
+            f"[{len(p.rows)}]" if isinstance(p, Embeddings) else llm.detokenize(p.ids, skip_special=False)
+            for p in prompt
+        ]
+        return "".join(texts), [p.mask for p in prompt if isinstance(p, Embeddings)]
+
+
+def test_gemma_3_reads_a_square_in_both_directions():
+    found, masks = shown(Case("gemma3"), PICTURES[0], text("What is this?"))
+    assert "user\n\n\n<start_of_image>[4]<end_of_image>\n\nWhat is this?<end_of_turn>\n" in found
+    assert masks == ["bidirectional"]
+
+
+def test_smolvlm_reads_tiles_and_the_whole():
+    found, _ = shown(Case("idefics3"), PICTURES[0], text("What is this?"))
+    around = "<fake_token_around_image>"
+    rows = "".join("".join(f"{around}<row_{r}_col_{c}>[4]" for c in (1, 2)) + "\n" for r in (1, 2))
+    assert f"User:{rows}\n{around}<global-img>[4]{around}What is this?<end_of_utterance>" in found
+
+
+def test_smolvlm_cuts_fewer_tiles_for_a_small_context():
+    case = Case("idefics3")
+    assert [len(case.encoder(max_rows=n).parts(PICTURES[:1])[0]) for n in (20, 19)] == [13, 3]
+
+
+@pytest.mark.parametrize("name", ["gemma3", "idefics3"])
+def test_a_second_question_finds_the_picture_in_the_prefix_cache(name):
+    with LLM(Case(name).model) as llm:
+        first = llm.chat(user(PICTURES[0], PICTURES[1], text("What is this?")), GREEDY)
+        second = llm.chat(user(PICTURES[0], PICTURES[1], text("What is this?")), GREEDY)
+        other = llm.chat(user(painted(75, 50, seed=9), PICTURES[1], text("What is this?")), GREEDY)
+        assert (first.text, first.timings.n_cached) == (second.text, 0)
+        assert second.timings.n_cached >= 16 > other.timings.n_cached

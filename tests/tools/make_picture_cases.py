@@ -94,30 +94,42 @@ def prompt(counts: list[int]) -> list[int]:
 def golden(model: torch.nn.Module, tiny: TinyVision, processor) -> dict[str, np.ndarray]:
     """Return what transformers computes of two pictures."""
     pictures = [painted(*size, seed=i) for i, size in enumerate(SIZES)]
-    made = processor(images=pictures, return_tensors="pt")
+    arrays: dict[str, np.ndarray] = {}
+    pixels, deepstack = [], []
     with torch.no_grad():
-        features = model.model.get_image_features(**made, return_dict=True)
-        rows = list(features.pooler_output)
-        tokens = prompt([len(each) for each in rows])
-        given = {"input_ids": torch.tensor([tokens]), **made}
-        given["mm_token_type_ids"] = (given["input_ids"] == IMAGE).int()
+        for i, picture in enumerate(pictures):
+            made = processor(images=[picture], return_tensors="pt")
+            made.pop("num_crops", None)
+            pixels.append(made["pixel_values"].numpy().astype(np.float32).reshape(-1))
+            found = model.model.get_image_features(**made, return_dict=True)
+            rows = found.pooler_output
+            rows = torch.cat(list(rows)) if isinstance(rows, (list, tuple)) else rows
+            arrays[f"rows_{i}"] = rows.reshape(-1, rows.shape[-1]).numpy()
+            layers = getattr(found, "deepstack_features", None) or ()
+            deepstack.append([torch.cat(layer) if isinstance(layer, tuple) else layer for layer in layers])
+        if deepstack[0]:
+            arrays["deepstack"] = torch.cat([torch.cat(own, dim=1) for own in deepstack]).numpy()
+        tokens = prompt([len(arrays[f"rows_{i}"]) for i in range(len(pictures))])
+        given = {"input_ids": torch.tensor([tokens]), **processor(images=pictures, return_tensors="pt")}
+        given.pop("num_crops", None)
+        if tiny.types:
+            given[tiny.types] = (given["input_ids"] == IMAGE).int()
         logits = model(**given).logits[0, -LAST:]
-    pixels = made["pixel_values"].numpy().astype(np.float32).reshape(-1)[::STRIDE]
-    arrays = {f"rows_{i}": each.numpy() for i, each in enumerate(rows)}
-    deepstack = getattr(features, "deepstack_features", None)
-    if deepstack:
-        each = [torch.cat(layer) if isinstance(layer, tuple) else layer for layer in deepstack]
-        arrays["deepstack"] = torch.cat(each, dim=1).numpy()
-    return {**arrays, "tokens": np.array(tokens, np.int32), "logits": logits.numpy(), "pixels": pixels}
+    return {
+        **arrays,
+        "tokens": np.array(tokens, np.int32),
+        "logits": logits.numpy(),
+        "pixels": np.concatenate(pixels)[::STRIDE],
+    }
 
 
 def make(name: str, seed: int = 0) -> None:
     """Make one case, in TARGET/NAME."""
     tiny = TINY[name]
+    options = {"tie_word_embeddings": False, tiny.image: IMAGE, **tiny.config}
     config = getattr(transformers, tiny.config_class)(
-        text_config={**TEXT, **tiny.text}, vision_config=dict(tiny.vision), image_token_id=IMAGE,
-        tie_word_embeddings=False, **tiny.config,
-    )  # fmt: skip
+        text_config={**TEXT, **tiny.text}, vision_config=dict(tiny.vision), **options
+    )
     kind = getattr(transformers, tiny.model_class)
     model = kind._from_config(config, attn_implementation="eager").float().eval()
     fill(model, seed)

@@ -32,6 +32,8 @@ class TinyVision:
         The chat template.
     text : dict
         The configuration of the language model, in addition to TEXT.
+    image, types : str
+        Names of transformers' arguments with the token of a picture's rows, and with what kind each token is.
     config : dict
         Further arguments of the whole configuration.
     """
@@ -44,6 +46,8 @@ class TinyVision:
     special: tuple[str, ...]
     template: str
     text: Mapping[str, Any] = field(default_factory=dict)
+    image: str = "image_token_id"
+    types: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,6 +62,25 @@ QWEN_SPECIAL = (
 )  # fmt: skip
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 
+GEMMA_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ m.role }}\n"
+    "{% if m.content is string %}{{ m.content | trim }}{% else %}"
+    "{% for p in m.content %}{% if p.type == 'image' %}<start_of_image>{% elif p.type == 'text' %}{{ p.text | trim }}"
+    "{% endif %}{% endfor %}{% endif %}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+SMOLVLM_TEMPLATE = (
+    "<|im_start|>{% for m in messages %}{{ m.role | capitalize }}"
+    "{% if m.content is string %}: {{ m.content }}{% else %}"
+    "{% if m.content[0].type == 'image' %}:{% else %}: {% endif %}{% for p in m.content %}"
+    "{% if p.type == 'text' %}{{ p.text }}{% elif p.type == 'image' %}<image>{% endif %}{% endfor %}{% endif %}"
+    "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+SIGLIP = {
+    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
+    "patch_size": 8, "hidden_act": "gelu_pytorch_tanh",
+}  # fmt: skip
+
 TINY = {
     "qwen3vl_merger": TinyVision(
         "Qwen3VLConfig", "Qwen3VLForConditionalGeneration",
@@ -71,6 +94,25 @@ TINY = {
         special=QWEN_SPECIAL, template=QWEN_TEMPLATE,
         text={"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2],
                                   "mrope_interleaved": True}},
+        types="mm_token_type_ids",
         config={"video_token_id": 270, "vision_start_token_id": 261, "vision_end_token_id": 262},
+    ),
+    "gemma3": TinyVision(
+        "Gemma3Config", "Gemma3ForConditionalGeneration", "gemma3.image_processing_pil_gemma3.Gemma3ImageProcessorPil",
+        vision={**SIGLIP, "vision_use_head": False}, sizes={"size": {"height": 32, "width": 32}, **HALF},
+        special=("<eos>", "<end_of_turn>", "<pad>", "<bos>", "<image_soft_token>", "<start_of_image>", "<end_of_image>",
+                 "<start_of_turn>"),
+        template=GEMMA_TEMPLATE, image="image_token_index", types="token_type_ids",
+        text={"tie_word_embeddings": True, "sliding_window": 16, "query_pre_attn_scalar": 16,
+              "num_hidden_layers": 6, "layer_types": [*["sliding_attention"] * 5, "full_attention"]},
+        config={"tie_word_embeddings": True, "mm_tokens_per_image": 4, "boi_token_index": 261, "eoi_token_index": 262},
+    ),
+    "idefics3": TinyVision(
+        "SmolVLMConfig", "SmolVLMForConditionalGeneration",
+        "smolvlm.image_processing_pil_smolvlm.SmolVLMImageProcessorPil",
+        vision=SIGLIP, sizes={"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}, **HALF},
+        special=("<|im_start|>", "<end_of_utterance>", "<pad>", "<fake_token_around_image>", "<image>", "<global-img>",
+                 "<row_1_col_1>", "<row_1_col_2>", "<row_2_col_1>", "<row_2_col_2>"),
+        template=SMOLVLM_TEMPLATE, text={"model_type": "llama"}, config={"scale_factor": 2},
     ),
 }  # fmt: skip
