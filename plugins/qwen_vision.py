@@ -1,13 +1,10 @@
-"""Vision encoders of the Qwen family: qwen3vl_merger (Qwen 3 VL and 3.5 to 3.8)."""
+"""Vision encoders of the Qwen family: qwen3vl_merger (Qwen 3 VL and 3.5 to 3.8) and qwen2.5vl_merger."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from realizar.arch import (
     ArchMetadata,
@@ -22,8 +19,8 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.checkpoint import Array, Config, Names
-from realizar.arch.pixels import bounded_size, grid_positions, interpolated, normalized, patches, resized
+from realizar.arch.checkpoint import Config, Names
+from realizar.arch.pixels import interpolated
 from realizar.arch.projector import (
     F32,
     block_tensors,
@@ -32,9 +29,7 @@ from realizar.arch.projector import (
     rope_2d,
     rope_2d_factors,
 )
-
-LEAST_ROWS, MOST_ROWS = 64, 4096
-"""Rows of a picture where a file has no bounds: the least as Qwen3-VL's processor, the most as llama.cpp."""
+from realizar.arch.shaped_projector import ShapedProjector, frame_kernel
 
 
 @dataclass(frozen=True)
@@ -44,20 +39,11 @@ class Qwen3VLVisionHParams(VisionHParams):
     deepstack: tuple[int, ...]
 
 
-def kernel(frame: int) -> Any:
-    """The kernel of one frame of a convolution over two."""
-
-    def cut(x: Array, hp: VisionHParams) -> Array:
-        return x[:, :, frame].reshape(hp.n_embd, -1) if x.ndim > 2 else x
-
-    return cut
-
-
 def qwen3vl_names(config: Config) -> Names:
     """The names of a checkpoint of Qwen 3 VL."""
     names: dict[str, Any] = {
-        "v.patch_embd": ("visual.patch_embed.proj", kernel(0)),
-        "v.patch_embd.weight": ("visual.patch_embed.proj", kernel(1)),
+        "v.patch_embd": ("visual.patch_embed.proj", frame_kernel(0)),
+        "v.patch_embd.weight": ("visual.patch_embed.proj", frame_kernel(1)),
         "v.position_embd": "visual.pos_embed",
         "v.post_ln": "visual.merger.norm",
         "mm.0": "visual.merger.linear_fc1",
@@ -86,7 +72,7 @@ def learned_size(config: Config) -> int:
     return int(int(vision["num_position_embeddings"]) ** 0.5) * int(vision["patch_size"])
 
 
-class Qwen3VLMerger(Projector):
+class Qwen3VLMerger(ShapedProjector):
     """The encoder of Qwen 3 VL (https://arxiv.org/abs/2511.21631) and of Qwen 3.5 to 3.8.
 
     A vision transformer with two-axis rotary embeddings and learned positions, which are interpolated; squares of
@@ -95,7 +81,7 @@ class Qwen3VLMerger(Projector):
     """
 
     name = "qwen3vl_merger"
-    placeholder = "<|vision_start|><|image_pad|><|vision_end|>"
+    least_rows = 64
     checkpoint = Checkpoint(
         classes=(
             "Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration", "Qwen3_5ForConditionalGeneration",
@@ -164,17 +150,6 @@ class Qwen3VLMerger(Projector):
             found[f"deepstack.{j}"] = g.linear(g.gelu_erf(g.linear(x, merger.fc1)), merger.fc2)
         return found
 
-    def pieces(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> Sequence[str | Tile]:
-        """A picture keeps its shape; its sides become multiples of a merged square."""
-        side = hp.patch_size * hp.merge
-        most = min(hp.max_pixels // side**2 or MOST_ROWS, max_rows)
-        least = min(hp.min_pixels // side**2 or LEAST_ROWS, most)
-        height, width = bounded_size(pixels.shape[0], pixels.shape[1], side, least * side**2, most * side**2)
-        image = normalized(resized(pixels, (height, width), "bicubic"), hp.mean, hp.std)
-        grid = (height // hp.patch_size, width // hp.patch_size)
-        positions = grid_positions(*grid, hp.merge)
-        return ["<|vision_start|>", Tile(patches(image, hp.patch_size, hp.merge), grid, positions), "<|vision_end|>"]
-
     def table_names(self) -> Sequence[str]:
         """The learned positions."""
         return ("v.position_embd",)
@@ -184,11 +159,6 @@ class Qwen3VLMerger(Projector):
         rows = interpolated(tables["v.position_embd"], *tile.grid)
         row, column = tile.positions
         return {"learned_positions": rows[row * tile.grid[1] + column]}
-
-    def row_positions(self, tile: Tile, hp: Any) -> npt.NDArray[np.int32]:
-        """Time, height and width of each row: a picture is at one time."""
-        rows, columns = (n // hp.merge for n in tile.grid)
-        return np.concatenate([np.zeros((1, rows * columns), np.int32), grid_positions(rows, columns)])
 
 
 @hookimpl

@@ -88,7 +88,7 @@ class Siglip(Projector):
 
     def n_rows(self, tile: Tile, hp: Any) -> int:
         """One row for each square of patches."""
-        return (tile.grid[0] // hp.merge) * (tile.grid[1] // hp.merge)
+        return int((tile.grid[0] // hp.merge) * (tile.grid[1] // hp.merge))
 
     def tile(self, pixels: npt.NDArray[np.uint8], hp: VisionHParams) -> Tile:
         """A square of the encoder's size as a tile."""
@@ -209,7 +209,7 @@ class Idefics3Projector(Siglip):
         side, per_tile = hp.image_size, (hp.n_side // hp.merge) ** 2
         longest = hp.longest
         while True:
-            height, width = _longest_side(*pixels.shape[:2], longest)
+            height, width = _longest_side(pixels.shape[0], pixels.shape[1], longest)
             size = _whole_tiles(height, width, side)
             if longest <= side or (size[0] * size[1] // side**2 + 1) * per_tile <= max_rows:
                 return resized(resized(pixels, (height, width), "lanczos"), size, "lanczos")

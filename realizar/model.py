@@ -97,7 +97,7 @@ class Model:
         if architecture.is_draft:
             self.draft_tokens = draft_files.draft_tokens(file, self.hp.n_vocab)
             self._share(target)
-        self.graphs: dict[str, Graph] = record(architecture, self.weights, self.hp)
+        self.graphs: dict[str, Graph] = record(architecture, self.weights, self.hp, architecture.programs())
         if has_draft and "draft" not in self.graphs:
             raise ParameterError(
                 f"speculate='mtp': architecture {architecture.name} does not compute the draft block of "
@@ -371,11 +371,11 @@ def load(
         raise
 
 
-def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, Graph]:
-    """Record the programs of an architecture and return their graphs."""
+def record(architecture: Architecture, weights: Weights, hp: Any, programs: Mapping[str, Any]) -> dict[str, Graph]:
+    """Record programs of an architecture and return their graphs."""
     graphs: dict[str, Graph] = {}
     ops = registry.default().ops
-    for name, build in architecture.programs().items():
+    for name, build in programs.items():
         graph = Graph(ops)
         result = build(graph, weights, hp)
         if result is None:

@@ -133,8 +133,19 @@ class Projector(Architecture):
         return {}
 
     def programs(self) -> Mapping[str, Program]:
-        """The two programs."""
+        """The two programs, if "encode" is one."""
         return {"encode": self.build, "project": self.project}
+
+    def programs_of(self, hp: Any) -> Mapping[str, Program]:
+        """The programs for these hyperparameters, "project" last.
+
+        Those before it run one after the other; each reads the inputs of "encode", and what the one before returned.
+        """
+        return self.programs()
+
+    def groups(self, program: str, tile: Tile, hp: Any) -> Sequence[int]:
+        """The numbers of consecutive patches that attend to each other in a program: by default all of the tile."""
+        return (len(tile.patches),)
 
     @abstractmethod
     def build(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value]:

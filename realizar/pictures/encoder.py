@@ -168,7 +168,12 @@ class PictureEncoder:
         given = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
         positions = np.ascontiguousarray(np.concatenate([tile.positions for tile in tiles], axis=1), np.int32)
         self._n_steps += 1
-        return self._run("encode", given, [len(tile.patches) for tile in tiles], positions)
+        values: dict[str, F32] = {}
+        for name in self.file.graphs:
+            if name != "project":
+                counts = [n for tile in tiles for n in projector.groups(name, tile, hp)]
+                values = self._run(name, {**given, **values}, counts, positions)
+        return values
 
     def _run(self, name: str, given: Mapping[str, F32], counts: Sequence[int], positions: Any) -> dict[str, F32]:
         """Run a program on the rows of several tiles, and return copies of its outputs."""

@@ -79,7 +79,7 @@ class ProjectorFile:
         for constant, values in self.projector.constants(self.hp).items():
             self.tensors[f"{constant}.weight"] = vector(f"{constant}.weight", values)
             setattr(weights, constant, WeightRef(constant, values.shape, None))
-        self.graphs = record(self.projector, weights, self.hp)
+        self.graphs = record(self.projector, weights, self.hp, self.projector.programs_of(self.hp))
         check_scales(self.graphs.values(), self.tensors)
         self.tables: dict[str, npt.NDArray[np.float32]] = {
             table: self.tensors[f"{table}.weight"].floats() for table in self.projector.table_names()

@@ -97,6 +97,19 @@ TINY = {
         types="mm_token_type_ids",
         config={"video_token_id": 270, "vision_start_token_id": 261, "vision_end_token_id": 262},
     ),
+    "qwen2.5vl_merger": TinyVision(
+        "Qwen2_5_VLConfig", "Qwen2_5_VLForConditionalGeneration",
+        "qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil",
+        vision={
+            "depth": 4, "hidden_size": 16, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 32,
+            "patch_size": 8, "window_size": 32, "fullatt_block_indexes": [1, 3], "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        sizes={"patch_size": 8, "merge_size": 2, "size": {"shortest_edge": 1024, "longest_edge": 4096}, **HALF},
+        special=QWEN_SPECIAL, template=QWEN_TEMPLATE, types="mm_token_type_ids",
+        text={"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}},
+        config={"video_token_id": 270, "vision_start_token_id": 261, "vision_end_token_id": 262},
+    ),
     "gemma3": TinyVision(
         "Gemma3Config", "Gemma3ForConditionalGeneration", "gemma3.image_processing_pil_gemma3.Gemma3ImageProcessorPil",
         vision={**SIGLIP, "vision_use_head": False}, sizes={"size": {"height": 32, "width": 32}, **HALF},
