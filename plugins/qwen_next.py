@@ -15,6 +15,7 @@ from realizar.arch import (
     Weights,
     WeightTable,
     hookimpl,
+    mrope_axes,
 )
 from realizar.arch.blocks import L2_EPS, embedding_tensors, l2_norm, norm_tensors, rotate, swiglu_ffn, swiglu_tensors
 from realizar.arch.delta_checkpoint import KEYS, KEYS_MROPE, NAMES_MOE, NAMES_NEXT, NAMES_TILED, ONLY
@@ -94,6 +95,11 @@ class Qwen35(Architecture):
         ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"), NAMES_TILED, KEYS_MROPE, only=ONLY
     )
     tiled: ClassVar[bool] = True
+
+    def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
+        """The axes alternate, as in Qwen 3 VL; frequencies beyond the sections are of the first."""
+        axes, n = mrope_axes(md, interleaved=True), md.positive("rope.dimension_count", 2) // 2
+        return None if axes is None else (*axes[:n], *(0,) * (n - len(axes)))
 
     def hparams(self, md: ArchMetadata) -> Any:
         """The hyperparameters of this model."""

@@ -97,6 +97,22 @@ TINY = {
         types="mm_token_type_ids",
         config={"video_token_id": 270, "vision_start_token_id": 261, "vision_end_token_id": 262},
     ),
+    "qwen35": TinyVision(
+        "Qwen3_5Config", "Qwen3_5ForConditionalGeneration",
+        "qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil",
+        vision={
+            "depth": 2, "hidden_size": 16, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 32,
+            "num_position_embeddings": 16, "patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 2,
+        },
+        sizes={"patch_size": 8, "merge_size": 2, "size": {"shortest_edge": 1024, "longest_edge": 4096}, **HALF},
+        special=QWEN_SPECIAL, template=QWEN_TEMPLATE, types="mm_token_type_ids",
+        text={"layer_types": ["linear_attention", "full_attention"] * 2, "num_hidden_layers": 4,
+              "linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 16,
+              "linear_value_head_dim": 16, "head_dim": 32, "full_attention_interval": 2,
+              "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1],
+                                  "partial_rotary_factor": 0.25}},
+        config={"video_token_id": 270, "vision_start_token_id": 261, "vision_end_token_id": 262},
+    ),
     "qwen2.5vl_merger": TinyVision(
         "Qwen2_5_VLConfig", "Qwen2_5_VLForConditionalGeneration",
         "qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil",
