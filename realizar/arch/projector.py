@@ -15,6 +15,9 @@ from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError
 from realizar.graph import Graph, Value
 
+MAX_PIXELS = 2**31 - 1
+"""Greatest bound of a picture's area that a file may have."""
+
 F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
@@ -111,17 +114,17 @@ class Projector(Architecture):
         """Return the fields of VisionHParams."""
         n_embd, n_head = md.positive("embedding_length"), md.positive("attention.head_count")
         image, patch, merge = md.positive("image_size"), md.positive("patch_size"), self.merge(md)
-        if n_embd % n_head or patch > image:
+        if n_embd % n_head or patch * merge > image:
             raise GGUFError(
                 f"{md.arch}: embedding_length {n_embd} must be a multiple of attention.head_count {n_head}, and "
-                f"image_size {image} at least patch_size {patch}"
+                f"image_size {image} at least patch_size {patch} times {merge}, the patches of a row"
             )
         return {
             "n_layer": md.layers(), "n_embd": n_embd, "n_ff": md.positive("feed_forward_length"), "n_head": n_head,
             "n_out": md.positive("projection_dim"), "image_size": image, "patch_size": patch, "merge": merge,
             "norm_eps": md.between("attention.layer_norm_epsilon", 0.0, 1.0), "mean": _channels(md, "image_mean"),
-            "std": _channels(md, "image_std"), "min_pixels": md.integer("image_min_pixels", 0),
-            "max_pixels": md.integer("image_max_pixels", 0),
+            "std": _channels(md, "image_std"), "min_pixels": md.integer_between("image_min_pixels", 0, MAX_PIXELS, 0),
+            "max_pixels": md.integer_between("image_max_pixels", 0, MAX_PIXELS, 0),
         }  # fmt: skip
 
     def merge(self, md: ArchMetadata) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from realizar.errors import GGUFError, PictureError, UnknownArchitectureError
+from realizar.errors import GGUFError, PictureError, TensorError, UnknownArchitectureError
 from realizar.pictures import read, remote
 from realizar.pictures.beside import mmproj_beside
 from realizar.pictures.projector_file import ProjectorFile
@@ -150,3 +150,23 @@ def test_files_that_are_no_mmproj_files(tmp_path):
         ProjectorFile(tmp_path / "sound.gguf")
     with pytest.raises(GGUFError, match="use the mmproj file of this model"):
         QWEN3.encoder(n_embd=64, n_deepstack=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image_min_pixels", -5), ("image_mean", [0.5, 0.5]), ("image_std", [0.5, 0.0, 0.5]), ("patch_size", 0),
+        ("attention.head_count", 3), ("spatial_merge_size", 99), ("image_size", 8), ("is_deepstack_layers", [1]),
+        ("block_count", 10**6),
+    ],
+)  # fmt: skip
+def test_invalid_metadata_are_errors(key, value, tmp_path):
+    rewritten(QWEN3.mmproj, tmp_path / "bad.gguf", {f"clip.vision.{key}": value})
+    with pytest.raises((GGUFError, TensorError)):
+        ProjectorFile(tmp_path / "bad.gguf")
+
+
+def test_a_tensor_that_no_equation_uses_is_an_error(tmp_path):
+    rewritten(QWEN3.mmproj, tmp_path / "more.gguf", more={"v.blk.0.ls1.weight": np.ones(16, np.float32)})
+    with pytest.raises(TensorError, match=r"v\.blk\.0\.ls1\.weight"):
+        ProjectorFile(tmp_path / "more.gguf")
