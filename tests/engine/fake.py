@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
@@ -251,7 +252,7 @@ class FakeModel:
         self._plan = plan
         self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx, n_embd=N_EMBD, n_deepstack=0)
         self.tokenizer = FakeTokenizer()
-        self.file = SimpleNamespace(metadata={})
+        self.file = SimpleNamespace(metadata={}, path=Path("fake.gguf"))
         self.closed = False
 
     def plan(

@@ -3,7 +3,6 @@
 import base64
 import io
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -30,7 +29,7 @@ N_ROWS = 15
 
 
 def post(server, path, body):
-    return httpx.post(server.url + path, json={"temperature": 0, **body}, timeout=60)
+    return server.http.post(path, json={"temperature": 0, **body})
 
 
 def test_every_protocol_reads_the_same_picture(server):

@@ -214,7 +214,7 @@ def test_an_error_in_the_middle_is_raised_by_the_client(model_path):
     ("changes", "text"),
     [
         ({"input": []}, "input"), ({"input": [{"type": "item_reference", "id": "a"}]}, "item_reference"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input_image"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "a picture must be"),
         ({"tools": [{"type": "web_search"}]}, "runs no tools"), ({"background": True}, "background"),
         ({"text": {"format": {"type": "xml"}}}, "xml"), ({"input": "a b " * 600}, "512"),
     ],
