@@ -135,11 +135,12 @@ class Session:
         backend = backend or CPUBackend(n_threads, isa)
         room = StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
         self.storage = backend.storage(plan.cache_groups, plan.states, room)
-        for layer in self.storage.layers:  # the contents of freed blocks must not matter
-            for array in (layer.k, layer.v):
-                array[...] = np.nan if array.dtype.kind == "f" else 255  # which is a NaN in floats
-        for state in self.storage.states:
-            state.data[...] = np.nan
+        for group in range(self.n_groups):  # the contents of freed blocks must not matter
+            blocks = range(n_blocks)
+            saved = self.storage.save_blocks(group, blocks)
+            self.storage.load_blocks(group, blocks, {name: _full_of_nan(array) for name, array in saved.items()})
+        for slot in range(n_seqs):
+            self.storage.load_slot(slot, {k: _full_of_nan(x) for k, x in self.storage.save_slot(slot).items()})
         params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
         self.compiled = model.bind(plan, backend, self.storage, params)
         rng = np.random.default_rng(5)
@@ -206,6 +207,13 @@ class Session:
         self.storage.copy_slot(source, target)
         rest = self.prompt(tokens[n:], N_TOKENS, sequence=target, past=n)
         return {name: np.concatenate([prefix[name], rest[name]]) for name in rest}
+
+
+def _full_of_nan(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array of this shape and type in which every number is NaN, also those whose bytes it has."""
+    if array.dtype.kind == "f":
+        return np.full_like(array, np.nan)
+    return np.full_like(array, np.iinfo(array.dtype).max)
 
 
 def random_tokens(n: int = N_TOKENS, seed: int = 0) -> list[int]:

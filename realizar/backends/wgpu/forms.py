@@ -1,0 +1,253 @@
+"""Forms: how each format of weights lies in device memory, without loss, and the WGSL that reads it.
+
+The file on disk stays as it is. Formats with a scale for 16 or 32 elements become planes of codes (form_blocks.wgsl); a
+format costs one function that unpacks its codes and scales. A format without a row in `UNPACK` is kept as float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.quants import FORMATS, dequantize
+from realizar.quants.blocks32 import Q4_0, Q4_1, Q5_0, Q5_1, Q8_0
+from realizar.quants.kquants import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, unpack_scales, unpack_signed_scales
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+Blocks = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A layout of weights in device memory.
+
+    Attributes
+    ----------
+    part : str
+        The file in shaders/ with the function `four`, which reads four consecutive elements.
+    constants : dict
+        Of that file.
+    """
+
+    part: str
+    constants: Mapping[str, int | str]
+
+
+class Unpacked(NamedTuple):
+    """The blocks of a format: codes uint8 [n, n_elements] (two's complement with eight bits), scales uint32 [n, m]."""
+
+    codes: npt.NDArray[Any]
+    scales: U32
+
+
+class Unpack(NamedTuple):
+    """A row of the table of formats.
+
+    Attributes
+    ----------
+    bits : {4, 5, 6, 8}
+        Bits in which its codes are kept.
+    scale_of : str
+        WGSL that returns scale and minimum of elements 4 c to 4 c + 3 of a row, from `scales`.
+    blocks : callable
+        uint8 [n, n_bytes] -> Unpacked.
+    """
+
+    bits: int
+    scale_of: str
+    blocks: Callable[[U8], Unpacked]
+
+
+# ---- scales, and the WGSL that reads them
+
+PAIR = """\
+    let s = unpack2x16float(scales[row * GROUPS + c / 8u]);
+    return vec2<f32>(s.x, s.y - ZERO * s.x);"""
+"""A word for 32 elements: two float16, scale and minimum; ZERO is the code of a zero."""
+AFFINE_32 = """\
+    let at = 5u * (row * (GROUPS / 8u) + c / 64u);
+    let d = unpack2x16float(scales[at]);
+    let word = scales[at + 1u + (c % 64u) / 16u];
+    let i = 2u * ((c / 8u) % 2u);
+    return vec2<f32>(d.x * f32(byte(word, i)), -d.y * f32(byte(word, i + 1u)));"""
+"""Five words for 256 elements: d and dmin as float16; scale and minimum of each 32, bytes."""
+SYMMETRIC_16 = """\
+    let at = 5u * (row * (GROUPS / 8u) + c / 64u);
+    let d = unpack2x16float(scales[at]).x * signed_byte(scales[at + 1u + (c % 64u) / 16u], (c / 4u) % 4u);
+    return vec2<f32>(d, -ZERO * d);"""
+"""Five words for 256 elements: d as float16; the scale of each 16, a signed byte."""
+AFFINE_16 = """\
+    let at = 5u * (row * (GROUPS / 8u) + c / 64u);
+    let d = unpack2x16float(scales[at]);
+    let s = byte(scales[at + 1u + (c % 64u) / 16u], (c / 4u) % 4u);
+    return vec2<f32>(d.x * f32(s & 15u), -d.y * f32(s >> 4u));"""
+"""Five words for 256 elements: d and dmin as float16; scale and minimum of each 16, nibbles."""
+
+
+def _with_zero(text: str, zero: int) -> str:
+    return text.replace("ZERO", f"{zero}.0")
+
+
+def _pair(d: Any, m: Any = None) -> U32:
+    """Two float16 of each block, as one word."""
+    pairs = np.zeros((len(d), 2), np.float16)
+    pairs[:, 0] = d
+    if m is not None:
+        pairs[:, 1] = m
+    return pairs.view(np.uint32)
+
+
+def _with_bytes(pair: U32, packed: npt.NDArray[Any]) -> U32:
+    """A word, then sixteen bytes as four words: uint32 [n, 5]."""
+    return np.concatenate([pair, np.ascontiguousarray(packed).view(np.uint8).view(np.uint32)], axis=1)
+
+
+# ---- one function for each format
+
+
+def _nibbles(qs: U8) -> U8:
+    return np.concatenate([qs & 15, qs >> 4], axis=1)
+
+
+def _fifth(qh: U8) -> npt.NDArray[Any]:
+    return np.unpackbits(qh, axis=1, bitorder="little") << np.uint8(4)
+
+
+def _q4_0(blocks: U8) -> Unpacked:
+    b = blocks.view(Q4_0)[:, 0]
+    return Unpacked(_nibbles(b["qs"]), _pair(b["d"]))
+
+
+def _q4_1(blocks: U8) -> Unpacked:
+    b = blocks.view(Q4_1)[:, 0]
+    return Unpacked(_nibbles(b["qs"]), _pair(b["d"], b["m"]))
+
+
+def _q5_0(blocks: U8) -> Unpacked:
+    b = blocks.view(Q5_0)[:, 0]
+    return Unpacked(_nibbles(b["qs"]) | _fifth(b["qh"]), _pair(b["d"]))
+
+
+def _q5_1(blocks: U8) -> Unpacked:
+    b = blocks.view(Q5_1)[:, 0]
+    return Unpacked(_nibbles(b["qs"]) | _fifth(b["qh"]), _pair(b["d"], b["m"]))
+
+
+def _q8_0(blocks: U8) -> Unpacked:
+    b = blocks.view(Q8_0)[:, 0]
+    return Unpacked(b["qs"].view(np.uint8), _pair(b["d"]))
+
+
+def _of_pairs(qs: U8) -> npt.NDArray[Any]:
+    """The nibbles of Q4_K and Q5_K: each 32 bytes have one group in their low nibbles, the next in their high ones."""
+    pairs = qs.reshape(-1, 4, 1, 32)
+    return np.concatenate([pairs & 15, pairs >> 4], axis=2).reshape(-1, 256)
+
+
+def _six_bits(b: Blocks) -> U32:
+    scales, minima = unpack_scales(b["scales"])
+    return _with_bytes(_pair(b["d"], b["dmin"]), np.stack([scales, minima], axis=2).reshape(-1, 16))
+
+
+def _q4_k(blocks: U8) -> Unpacked:
+    b = blocks.view(Q4_K)[:, 0]
+    return Unpacked(_of_pairs(b["qs"]), _six_bits(b))
+
+
+def _q5_k(blocks: U8) -> Unpacked:
+    b = blocks.view(Q5_K)[:, 0]
+    high = b["qh"][:, None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
+    return Unpacked(_of_pairs(b["qs"]) | high.reshape(-1, 256) << 4, _six_bits(b))
+
+
+TWO_BITS = np.array([0, 2, 4, 6], np.uint8)[:, None]
+
+
+def _q6_k(blocks: U8) -> Unpacked:
+    b = blocks.view(Q6_K)[:, 0]
+    ql = b["ql"].reshape(-1, 2, 64)
+    low = np.concatenate([ql & 15, ql >> 4], axis=2).reshape(-1, 256)
+    high = (b["qh"].reshape(-1, 2, 1, 32) >> TWO_BITS & 3).reshape(-1, 256)
+    return Unpacked(low | high << 4, _with_bytes(_pair(b["d"]), b["scales"]))
+
+
+def _bit_pairs(qs: U8) -> npt.NDArray[Any]:
+    return (qs.reshape(-1, 2, 1, 32) >> TWO_BITS & 3).reshape(-1, 256)
+
+
+def _q2_k(blocks: U8) -> Unpacked:
+    b = blocks.view(Q2_K)[:, 0]
+    return Unpacked(_bit_pairs(b["qs"]), _with_bytes(_pair(b["d"], b["dmin"]), b["scales"]))
+
+
+def _q3_k(blocks: U8) -> Unpacked:
+    b = blocks.view(Q3_K)[:, 0]
+    high = b["hmask"][:, None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
+    return Unpacked(
+        _bit_pairs(b["qs"]) | high.reshape(-1, 256) << 2, _with_bytes(_pair(b["d"]), unpack_signed_scales(b["scales"]))
+    )
+
+
+UNPACK: dict[str, Unpack] = {
+    "Q4_0": Unpack(4, _with_zero(PAIR, 8), _q4_0),
+    "Q4_1": Unpack(4, _with_zero(PAIR, 0), _q4_1),
+    "Q5_0": Unpack(5, _with_zero(PAIR, 16), _q5_0),
+    "Q5_1": Unpack(5, _with_zero(PAIR, 0), _q5_1),
+    "Q8_0": Unpack(8, _with_zero(PAIR, 0), _q8_0),
+    "Q2_K": Unpack(4, AFFINE_16, _q2_k),
+    "Q3_K": Unpack(4, _with_zero(SYMMETRIC_16, 4), _q3_k),
+    "Q4_K": Unpack(4, AFFINE_32, _q4_k),
+    "Q5_K": Unpack(5, AFFINE_32, _q5_k),
+    "Q6_K": Unpack(6, _with_zero(SYMMETRIC_16, 32), _q6_k),
+}
+"""Formats whose codes are kept, by name."""
+HALVES = {"F16": "form_f16", "BF16": "form_bf16"}
+
+
+def form_of(type_name: str) -> Form:
+    """Return the form of a format."""
+    if type_name in UNPACK:
+        row = UNPACK[type_name]
+        return Form("form_blocks", {"BITS": row.bits, "SCALE_OF": row.scale_of})
+    return Form(HALVES.get(type_name, "form_f32"), {})
+
+
+def packed(data: U8, type_name: str) -> dict[str, npt.NDArray[Any]]:
+    """Return rows of a file, uint8 [n_rows, row_bytes], in their form: arrays by the name of the binding.
+
+    Rows of floats are padded to a multiple of four elements.
+    """
+    if type_name in UNPACK:
+        return _packed_blocks(data, type_name)
+    rows = data.view(np.uint16) if type_name in HALVES else dequantize(data, type_name)
+    padding = -rows.shape[1] % 4
+    return {"w": np.pad(rows, ((0, 0), (0, padding))) if padding else rows}
+
+
+def row_bytes(type_name: str, k: int) -> int:
+    """Return the bytes of the largest array of a row of k elements in its form."""
+    if type_name in UNPACK:
+        return k if UNPACK[type_name].bits == 8 else k // 2
+    return (2 if type_name in HALVES else 4) * (-(-k // 4) * 4)
+
+
+def _packed_blocks(data: U8, type_name: str) -> dict[str, npt.NDArray[Any]]:
+    row = UNPACK[type_name]
+    blocks = np.ascontiguousarray(data).reshape(-1, FORMATS[type_name].n_bytes)
+    codes, scales = row.blocks(blocks)
+    groups = codes.reshape(-1, 2, 16)
+    if row.bits == 8:
+        return {"w": codes.reshape(-1), "scales": scales.reshape(-1)}
+    out: dict[str, npt.NDArray[Any]] = {"w": groups[:, 0] & 15 | groups[:, 1] << 4, "scales": scales.reshape(-1)}
+    if row.bits == 5:
+        bits = codes.reshape(-1, 8, 4) >> 4 << np.arange(8, dtype=np.uint8)[:, None]
+        out["high"] = np.bitwise_or.reduce(bits, axis=1)
+    if row.bits == 6:
+        pairs = codes.reshape(-1, 2, 4, 4) >> 4 << TWO_BITS
+        out["high"] = np.bitwise_or.reduce(pairs, axis=2)
+    return out

@@ -1,0 +1,164 @@
+"""Lowering: from the ops of a plan to dispatches, made once when it is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from realizar.backends.wgpu.kernels import Constant, Kernel, kernel
+
+if TYPE_CHECKING:
+    from realizar.backends.wgpu.device import Device
+    from realizar.backends.wgpu.step import StepInputs
+    from realizar.backends.wgpu.storage import WgpuStorage
+    from realizar.backends.wgpu.weights import Weights
+    from realizar.graph import Node
+    from realizar.runtime.backend import CompileParams
+    from realizar.runtime.plan import Plan
+    from realizar.runtime.weights import Tensor
+
+
+class Place(NamedTuple):
+    """Memory of a value: `n` floats of each row, from element `at` of the rows of `ld` floats of a buffer.
+
+    Attributes
+    ----------
+    key : hashable
+        The root of the value, or the name of scratch memory.
+    m_rows : bool
+        Whether it has a row for each output of the step, not for each row.
+    """
+
+    key: Hashable
+    at: int
+    ld: int
+    n: int
+    m_rows: bool
+
+
+class Dispatch(NamedTuple):
+    """A kernel with its buffers: those of values by the key of their place.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    buffers : tuple
+        In the order of the kernel's bindings: keys of places, and wgpu buffers.
+    x, z : int
+        Workgroups in the first and the third dimension.
+    m_rows : bool
+        Whether the second dimension has the outputs of a step, or all its rows.
+    per : int
+        Rows of a workgroup.
+    """
+
+    kernel: Kernel
+    buffers: tuple[Any, ...]
+    x: int
+    z: int
+    m_rows: bool
+    per: int
+
+
+class ByRows(NamedTuple):
+    """Dispatches for up to some number of rows each, ascending; the last ones for any number."""
+
+    m_rows: bool
+    choices: tuple[tuple[int, tuple[Dispatch, ...]], ...]
+
+
+class FromBatch(NamedTuple):
+    """Dispatches that apply if a step has no embeddings; with embeddings, the op runs on the host."""
+
+    dispatches: tuple[Dispatch, ...]
+
+
+Work = Dispatch | ByRows | FromBatch
+
+
+class Lowering:
+    """What the functions of ops/ need to make dispatches of an op.
+
+    Parameters
+    ----------
+    plan, device, weights, storage, tensors, step, params
+        Those of the program.
+
+    Attributes
+    ----------
+    plan : Plan
+    tensors : dict of str to Tensor
+    weights : Weights
+    storage : WgpuStorage
+    step : StepInputs
+    params : CompileParams
+    scratch_life : dict
+        Key of scratch memory -> index of the op that uses it.
+    places : dict
+        Places of scratch memory, by key.
+    nothing : wgpu buffer
+        For bindings that a kernel does not read.
+    """
+
+    def __init__(
+        self, plan: Plan, device: Device, weights: Weights, storage: WgpuStorage, tensors: Mapping[str, Tensor],
+        step: StepInputs, params: CompileParams,
+    ) -> None:  # fmt: skip
+        self.plan, self.weights, self.storage, self.tensors = plan, weights, storage, tensors
+        self.step, self.params, self._device = step, params, device
+        self.scratch_life: dict[Hashable, int] = {}
+        self.places: dict[Hashable, Place] = {}
+        self.nothing = weights.nothing
+        self.index = 0
+        self.made: list[Any] = []
+
+    def place(self, i: int) -> Place:
+        """Return the memory of a value."""
+        view = self.plan.views[i]
+        return Place(view.root, view.offset, self.plan.views[view.root].n, view.n, view.m_rows)
+
+    def scratch(self, n: int, m_rows: bool) -> Place:
+        """Return memory of n floats for each row, that only the current op uses."""
+        key = ("scratch", self.index, len(self.scratch_life))
+        self.scratch_life[key] = self.index
+        self.places[key] = Place(key, 0, n, n, m_rows)
+        return self.places[key]
+
+    def shapes(self, op: Node) -> list[tuple[int, ...]]:
+        """Return the shapes of an op's inputs."""
+        return [self.plan.shapes[i] for i in op.inputs]
+
+    def vector(self, name: str | None) -> tuple[Any, int]:
+        """Return the buffer and the number of elements of a small tensor as float32; (nothing, 0) for None."""
+        if name is None:
+            return self.nothing, 0
+        return self.weights.vector(self.tensors[name]), prod(self.tensors[name].shape)
+
+    def floats(self, values: Any) -> Any:
+        """Return a buffer with numbers that the op needs, for as long as the program."""
+        self.made.append(self.weights.floats(values))
+        return self.made[-1]
+
+    def dispatch(
+        self, name: str, constants: Mapping[str, Constant], buffers: Mapping[str, Any], *, x: int, m_rows: bool,
+        per: int = 1, z: int = 1, parts: Sequence[str] = (),
+    ) -> Dispatch:  # fmt: skip
+        """Return a dispatch of a kernel; `buffers` has a Place or a buffer for each of its bindings.
+
+        A place NAME also gives the kernel the constants NAME_LD and NAME_AT, in capitals; bindings that `buffers` lacks
+        are not read.
+        """
+        places = {key.upper(): place for key, place in buffers.items() if isinstance(place, Place)}
+        all_constants = dict(constants)
+        for key, place in places.items():
+            all_constants.update({f"{key}_LD": place.ld, f"{key}_AT": place.at})
+        found = kernel(self._device, name, all_constants, parts)
+        bound = [buffers.get(binding, self.nothing) for _, binding in found.bindings]
+        keys = tuple(at.key if isinstance(at, Place) else at for at in bound)
+        return Dispatch(found, keys, x, z, m_rows, per)
+
+
+def groups(n: int, size: int = 64) -> int:
+    """Workgroups of `size` invocations for n elements."""
+    return -(-n // size)

@@ -1,0 +1,127 @@
+"""Rotary embeddings and attention: shaders/rope.wgsl, store.wgsl and attention.wgsl."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from realizar.backends.wgpu.lowering import Dispatch, Lowering, Place, groups
+from realizar.graph.position import alibi_slopes, position_bias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from realizar.backends.wgpu.kernels import Constant
+    from realizar.backends.wgpu.lowering import Work
+    from realizar.graph import Node
+
+NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
+
+
+def _rotation(low: Lowering, attrs: Mapping[str, Any] | None, weights: tuple[str, ...]) -> dict[str, Constant]:
+    """Return the constants of shaders/rotate.wgsl."""
+    if attrs is None:
+        return NO_ROTATION
+    place = low.step.rotation(attrs, weights)
+    return {"ROTATION": place, "DIMS": attrs["dims"], "NEOX": attrs["style"] == "neox"}
+
+
+def _rotate(low: Lowering, x: Place, y: Place, n_head: int, rotation: Mapping[str, Constant]) -> Dispatch:
+    constants = {**rotation, "N_HEAD": n_head, "DIM": x.n // n_head, "PICKED": x.m_rows}
+    return low.dispatch("rope", constants, {"x": x, "y": y}, x=groups(x.n), m_rows=y.m_rows, parts=["rotate"])
+
+
+def _rope(op: Node, low: Lowering) -> Sequence[Work]:
+    n_head = prod(low.plan.shapes[op.inputs[0]][:-1])
+    rotation = _rotation(low, op.attrs, op.weights)
+    return [_rotate(low, low.place(op.inputs[0]), low.place(op.outputs[0]), n_head, rotation)]
+
+
+def _attention(op: Node, low: Lowering) -> Sequence[Work]:
+    attrs = op.attrs
+    q, *kv = (low.place(i) for i in op.inputs)
+    n_head, n_head_kv = low.plan.shapes[op.inputs[0]][0], _kv_shape(op, low)[0]
+    rope = attrs["rope"]
+    rotation = _rotation(low, rope, () if rope is None else rope["factors"])
+    works: list[Work] = []
+    buffers: dict[str, Any] = {"q": q, "y": low.place(op.outputs[0])}
+    constants: dict[str, Constant] = {"N_HEAD": n_head, "PICKED": q.m_rows, **rotation, **_kv_constants(op, low)}
+    if attrs["cache"] is None:
+        k, v = kv
+        if rope is not None:
+            rotated = low.scratch(k.n, k.m_rows)
+            works.append(_rotate(low, k, rotated, n_head_kv, rotation))
+            k = rotated
+        buffers.update(k=k, v=v)
+    else:
+        cache = low.storage.caches[attrs["cache"]]
+        if kv:
+            works.append(_store(op, low, kv[0], kv[1], rotation))
+        buffers.update(k=cache.k, v=cache.v)
+    constants.update(_mask_constants(attrs))
+    constants.update(_biases(op, low, n_head, buffers))
+    parts = [
+        "step_kv" if attrs["cache"] is None else "cached_kv",
+        *(["plain_query"] if rope is None else ["rotate", "rotated_query"]),
+    ]
+    works.append(low.dispatch("attention", constants, buffers, x=n_head, m_rows=q.m_rows, parts=parts))
+    return works
+
+
+def _kv_shape(op: Node, low: Lowering) -> tuple[int, int, int]:
+    if op.spec.kv_shape is None:
+        raise TypeError(f"op {op.op!r} has no shape of keys and values")
+    return op.spec.kv_shape(low.shapes(op), op.attrs)
+
+
+def _kv_constants(op: Node, low: Lowering) -> dict[str, Constant]:
+    """Return the constants that say how keys and values are read."""
+    n_head_kv, k_dim, v_dim = _kv_shape(op, low)
+    shared: dict[str, Constant] = {
+        "N_HEAD_KV": n_head_kv, "K_DIM": k_dim, "V_DIM": v_dim, "Q_SIZE": k_dim + k_dim % 2
+    }  # fmt: skip
+    if op.attrs["cache"] is None:
+        return shared
+    cache = low.storage.caches[op.attrs["cache"]]
+    return {
+        **shared, "TABLE": low.step.table(low.plan.cache(op.attrs["cache"])[0]), "K_WORDS": cache.k_shape[2],
+        "V_WORDS": cache.v_shape[2], "K_IS_F16": cache.k_is_f16, "V_IS_F16": cache.v_is_f16,
+    }  # fmt: skip
+
+
+def _store(op: Node, low: Lowering, k: Place, v: Place, rotation: Mapping[str, Constant]) -> Dispatch:
+    cache = low.storage.caches[op.attrs["cache"]]
+    words = max(cache.k_shape[2], cache.v_shape[2])
+    constants = {**rotation, **_kv_constants(op, low), "WORDS": words}
+    buffers = {"k": k, "v": v, "k_cache": cache.k, "v_cache": cache.v}
+    n = groups(cache.k_shape[0] * words)
+    return low.dispatch("store", constants, buffers, x=n, m_rows=False, parts=["rotate"])
+
+
+def _mask_constants(attrs: Mapping[str, Any]) -> dict[str, Constant]:
+    return {
+        "SCALE": float(attrs["scale"]), "N_WINDOW": int(attrs["window"]), "N_SKIP": int(attrs["skip"]),
+        "SOFTCAP": float(attrs["softcap"]), "IS_CAUSAL": bool(attrs["causal"]), "IS_CHUNKED": bool(attrs["chunked"]),
+        "HAS_SINKS": attrs["sinks"] is not None,
+    }  # fmt: skip
+
+
+def _biases(op: Node, low: Lowering, n_head: int, buffers: dict[str, Any]) -> dict[str, Constant]:
+    """Add the buffers of position biases and sinks, and return the constants that say which there are."""
+    attrs = op.attrs
+    if attrs["sinks"] is not None:
+        buffers["sinks"], _ = low.vector(attrs["sinks"])
+    if attrs["alibi"]:
+        buffers["biases"] = low.floats(alibi_slopes(n_head, attrs["alibi"]).astype(np.float32))
+        return {"HAS_ALIBI": True, "N_BIAS": 0}
+    table = None if attrs["buckets"] is None else low.tensors[attrs["buckets"]].floats()
+    bias = position_bias(attrs, table, n_head, low.params.n_ctx)
+    if bias is None:
+        return {"HAS_ALIBI": False, "N_BIAS": 0}
+    buffers["biases"] = low.floats(bias)
+    return {"HAS_ALIBI": False, "N_BIAS": bias.shape[1]}
+
+
+LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work]]] = {"rope": _rope, "attention": _attention}

@@ -1,0 +1,99 @@
+"""StepInputs: the inputs of a step as one array of int32, which every kernel reads (shaders/step.wgsl)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.graph.rope import factors_for, rope_frequencies
+
+if TYPE_CHECKING:
+    from realizar.runtime.batch import Batch
+    from realizar.runtime.weights import Tensor
+
+Int32 = npt.NDArray[np.int32]
+
+FIXED = 10
+"""Numbers of the header before the block tables: the arrays of shaders/step.wgsl."""
+
+
+class Rotation(NamedTuple):
+    """One kind of rotary embedding: its angles are positions[axes] * inv_freq, cosines and sines times mscale."""
+
+    inv_freq: npt.NDArray[np.float32]
+    mscale: float
+    axes: tuple[int, ...] | None
+
+
+class StepInputs:
+    """Packs batches for a program: the header, then rows, sequences, block tables and rotations.
+
+    Cosines and sines are computed here, in float64: a GPU's own are inexact for large angles.
+
+    Parameters
+    ----------
+    n_groups : int
+        Cache groups of the plan.
+    n_ctx : int
+        See CompileParams.
+    tensors : dict of str to Tensor
+    """
+
+    def __init__(self, n_groups: int, n_ctx: int, tensors: Mapping[str, Tensor]) -> None:
+        self._n_groups, self._n_ctx, self._tensors = n_groups, n_ctx, tensors
+        self._rotations: dict[Any, Rotation] = {}
+
+    def table(self, group: int) -> int:
+        """Return the place in the header of a group's block table."""
+        return FIXED + 2 * group
+
+    def rotation(self, attrs: Mapping[str, Any], weights: tuple[str, ...]) -> int:
+        """Return the place in the header of the cosines and sines of a rotary embedding, which every step then has."""
+        key = (attrs["dims"], attrs["base"], attrs["scaling"], attrs["axes"], weights)
+        if key not in self._rotations:
+            name = factors_for(weights, attrs["scaling"], self._n_ctx)
+            factors = None if name is None else self._tensors[name].floats()
+            frequencies = rope_frequencies(attrs["dims"], attrs["base"], attrs["scaling"], factors)
+            self._rotations[key] = Rotation(*frequencies, attrs["axes"])
+        return FIXED + 2 * self._n_groups + list(self._rotations).index(key)
+
+    def pack(self, batch: Batch) -> Int32:
+        """Return the array of a step."""
+        counts = np.diff(batch.seq_start)
+        sequences = np.repeat(np.arange(batch.n_seqs, dtype=np.int32), counts)
+        first = batch.seq_start[:-1] - batch.seq_past
+        places = np.arange(batch.n_tokens, dtype=np.int32) - first[sequences]
+        reach = batch.reach()
+        arrays = [
+            batch.tokens, sequences, places, batch.outputs, batch.positions[0], batch.seq_past + counts, first,
+            None if reach is None else reach.reshape(-1),
+        ]  # fmt: skip
+        header: list[int] = [batch.n_tokens, len(batch.outputs)]
+        size = FIXED + 2 * self._n_groups + len(self._rotations)
+        parts: list[Int32] = []
+
+        def add(array: Int32) -> int:
+            nonlocal size
+            parts.append(array)
+            size += len(array)
+            return size - len(array)
+
+        header += [0 if array is None else add(array) for array in arrays]
+        for table in batch.block_tables:
+            header += [add(table.reshape(-1)), table.shape[1]]
+        header += [add(_cos_sin(rotation, batch.positions)) for rotation in self._rotations.values()]
+        return np.concatenate([np.array(header, np.int32), *parts], dtype=np.int32)
+
+
+def _cos_sin(rotation: Rotation, positions: Int32) -> Int32:
+    """Return the bits of the cosines and sines of all rows: pairs, [n * half * 2]."""
+    axes = rotation.axes
+    of_pairs = positions[0][:, None] if axes is None or len(positions) == 1 else positions[list(axes)].T
+    angle = (of_pairs.astype(np.float32) * rotation.inv_freq).astype(np.float64)
+    out = np.empty((*angle.shape, 2), np.float32)
+    np.multiply(np.cos(angle), rotation.mscale, out=out[..., 0], casting="same_kind")
+    np.multiply(np.sin(angle), rotation.mscale, out=out[..., 1], casting="same_kind")
+    return out.reshape(-1).view(np.int32)
