@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from realizar.backends.wgpu.kernels import Constant
 from realizar.quants import FORMATS, dequantize
 from realizar.quants.blocks32 import Q4_0, Q4_1, Q5_0, Q5_1, Q8_0
 from realizar.quants.kquants import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, unpack_scales, unpack_signed_scales
@@ -35,7 +36,7 @@ class Form:
     """
 
     part: str
-    constants: Mapping[str, int | str]
+    constants: Mapping[str, Constant]
 
 
 class Unpacked(NamedTuple):
@@ -52,6 +53,8 @@ class Unpack(NamedTuple):
     ----------
     bits : {4, 5, 6, 8}
         Bits in which its codes are kept.
+    group : {16, 32}
+        Elements that share a scale.
     scale_of : str
         WGSL that returns scale and minimum of elements 4 c to 4 c + 3 of a row, from `scales`.
     blocks : callable
@@ -59,6 +62,7 @@ class Unpack(NamedTuple):
     """
 
     bits: int
+    group: int
     scale_of: str
     blocks: Callable[[U8], Unpacked]
 
@@ -194,16 +198,16 @@ def _q3_k(blocks: U8) -> Unpacked:
 
 
 UNPACK: dict[str, Unpack] = {
-    "Q4_0": Unpack(4, _with_zero(PAIR, 8), _q4_0),
-    "Q4_1": Unpack(4, _with_zero(PAIR, 0), _q4_1),
-    "Q5_0": Unpack(5, _with_zero(PAIR, 16), _q5_0),
-    "Q5_1": Unpack(5, _with_zero(PAIR, 0), _q5_1),
-    "Q8_0": Unpack(8, _with_zero(PAIR, 0), _q8_0),
-    "Q2_K": Unpack(4, AFFINE_16, _q2_k),
-    "Q3_K": Unpack(4, _with_zero(SYMMETRIC_16, 4), _q3_k),
-    "Q4_K": Unpack(4, AFFINE_32, _q4_k),
-    "Q5_K": Unpack(5, AFFINE_32, _q5_k),
-    "Q6_K": Unpack(6, _with_zero(SYMMETRIC_16, 32), _q6_k),
+    "Q4_0": Unpack(4, 32, _with_zero(PAIR, 8), _q4_0),
+    "Q4_1": Unpack(4, 32, _with_zero(PAIR, 0), _q4_1),
+    "Q5_0": Unpack(5, 32, _with_zero(PAIR, 16), _q5_0),
+    "Q5_1": Unpack(5, 32, _with_zero(PAIR, 0), _q5_1),
+    "Q8_0": Unpack(8, 32, _with_zero(PAIR, 0), _q8_0),
+    "Q2_K": Unpack(4, 16, AFFINE_16, _q2_k),
+    "Q3_K": Unpack(4, 16, _with_zero(SYMMETRIC_16, 4), _q3_k),
+    "Q4_K": Unpack(4, 32, AFFINE_32, _q4_k),
+    "Q5_K": Unpack(5, 32, AFFINE_32, _q5_k),
+    "Q6_K": Unpack(6, 16, _with_zero(SYMMETRIC_16, 32), _q6_k),
 }
 """Formats whose codes are kept, by name."""
 HALVES = {"F16": "form_f16", "BF16": "form_bf16"}
@@ -213,7 +217,7 @@ def form_of(type_name: str) -> Form:
     """Return the form of a format."""
     if type_name in UNPACK:
         row = UNPACK[type_name]
-        return Form("form_blocks", {"BITS": row.bits, "SCALE_OF": row.scale_of})
+        return Form("form_blocks", {"BITS": row.bits, "HALVES": row.group == 16, "SCALE_OF": row.scale_of})
     return Form(HALVES.get(type_name, "form_f32"), {})
 
 

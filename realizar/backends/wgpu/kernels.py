@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,23 +21,72 @@ Constant = int | float | bool | str
 _BINDING = re.compile(r"@group\(1\) @binding\((\d+)\) var<storage, (read|read_write)> (\w+)")
 
 
-@dataclass(frozen=True, eq=False)
+class Binding(NamedTuple):
+    """One of a kernel's buffers in bind group 1: its number and name, and whether it is written."""
+
+    number: int
+    name: str
+    is_written: bool
+
+
 class Kernel:
-    """A compiled kernel. Bind group 0 has the inputs of the step (shaders/step.wgsl), bind group 1 its own buffers.
+    """A kernel, compiled when it is first used.
+
+    Bind group 0 has the inputs of the step (shaders/step.wgsl), bind group 1 its own buffers.
+
+    Parameters
+    ----------
+    device : Device
+    name : str
+    source : str
+        WGSL.
 
     Attributes
     ----------
     name : str
-    bindings : tuple of (int, str)
-        Numbers and names of its buffers.
-    pipeline, layout : wgpu objects
-        `layout` is that of bind group 1.
+    bindings : tuple of Binding
     """
 
-    name: str
-    bindings: tuple[tuple[int, str], ...]
-    pipeline: Any
-    layout: Any
+    def __init__(self, device: Device, name: str, source: str) -> None:
+        found = sorted((int(number), buffer, kind != "read") for number, kind, buffer in _BINDING.findall(source))
+        self.name, self.bindings = name, tuple(Binding(*at) for at in found)
+        self._device, self._source = device, source
+
+    @cached_property
+    def layout(self) -> Any:
+        """The layout of bind group 1."""
+        import wgpu
+
+        entries = [
+            {
+                "binding": at.number,
+                "visibility": wgpu.ShaderStage.COMPUTE,
+                "buffer": {"type": "storage" if at.is_written else "read-only-storage"},
+            }
+            for at in self.bindings
+        ]
+        return self._device.gpu.create_bind_group_layout(entries=entries)
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """The pipeline.
+
+        Raises
+        ------
+        DeviceError
+            If the driver does not compile it.
+        """
+        import wgpu
+
+        gpu = self._device.gpu
+        try:
+            module = gpu.create_shader_module(code=self._source, label=self.name)
+            return gpu.create_compute_pipeline(
+                layout=gpu.create_pipeline_layout(bind_group_layouts=[step_layout(self._device), self.layout]),
+                compute={"module": module, "entry_point": "main"},
+            )
+        except (RuntimeError, wgpu.GPUError) as error:
+            raise DeviceError(f"{self._device.name} does not compile the kernel {self.name!r}: {error}") from error
 
 
 def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: Sequence[str] = ()) -> Kernel:
@@ -53,15 +101,10 @@ def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: 
         Values of the names that the text uses and does not define.
     parts : sequence of str
         Further files, before the text, such as the one that reads a format of weights.
-
-    Raises
-    ------
-    DeviceError
-        If the driver does not compile it.
     """
     key = (name, tuple(parts), tuple(sorted(constants.items())))
     if key not in device.kernels:
-        device.kernels[key] = _compile(device, name, _source(name, constants, parts))
+        device.kernels[key] = Kernel(device, name, _source(name, constants, parts))
     found: Kernel = device.kernels[key]
     return found
 
@@ -85,29 +128,6 @@ def _constant(name: str, value: Constant) -> str:
     if isinstance(value, int):
         return f"const {name}: u32 = {value}u;"
     return f"const {name}: f32 = {float(np.float32(value))!r}f;"
-
-
-def _compile(device: Device, name: str, source: str) -> Kernel:
-    import wgpu
-
-    found = sorted((int(number), kind, buffer) for number, kind, buffer in _BINDING.findall(source))
-    entries = [
-        {
-            "binding": number,
-            "visibility": wgpu.ShaderStage.COMPUTE,
-            "buffer": {"type": "read-only-storage" if kind == "read" else "storage"},
-        }
-        for number, kind, _ in found
-    ]
-    try:
-        layout = device.gpu.create_bind_group_layout(entries=entries)
-        pipeline = device.gpu.create_compute_pipeline(
-            layout=device.gpu.create_pipeline_layout(bind_group_layouts=[step_layout(device), layout]),
-            compute={"module": device.gpu.create_shader_module(code=source, label=name), "entry_point": "main"},
-        )
-    except (RuntimeError, wgpu.GPUError) as error:
-        raise DeviceError(f"{device.name} does not compile the kernel {name!r}: {error}") from error
-    return Kernel(name, tuple((number, buffer) for number, _, buffer in found), pipeline, layout)
 
 
 def step_layout(device: Device) -> Any:

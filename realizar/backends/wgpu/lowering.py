@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realizar.backends.wgpu.kernels import Constant, Kernel, kernel
+from realizar.backends.wgpu.rounded import RoundedInputs
 
 if TYPE_CHECKING:
     from realizar.backends.wgpu.device import Device
@@ -93,12 +94,15 @@ class Lowering:
     storage : WgpuStorage
     step : StepInputs
     params : CompileParams
+    rounded : RoundedInputs
+    index : int
+        That of the op whose dispatches are made.
     scratch_life : dict
-        Key of scratch memory -> index of the op that uses it.
+        Key of scratch memory -> indices of the first and the last op that use it.
     places : dict
         Places of scratch memory, by key.
-    nothing : wgpu buffer
-        For bindings that a kernel does not read.
+    made : list of wgpu buffer
+        Buffers of the program, besides those of values.
     """
 
     def __init__(
@@ -107,11 +111,11 @@ class Lowering:
     ) -> None:  # fmt: skip
         self.plan, self.weights, self.storage, self.tensors = plan, weights, storage, tensors
         self.step, self.params, self._device = step, params, device
-        self.scratch_life: dict[Hashable, int] = {}
-        self.places: dict[Hashable, Place] = {}
-        self.nothing = weights.nothing
         self.index = 0
+        self.scratch_life: dict[Hashable, tuple[int, int]] = {}
+        self.places: dict[Hashable, Place] = {}
         self.made: list[Any] = []
+        self.rounded = RoundedInputs(plan, tensors, params.activations)
 
     def place(self, i: int) -> Place:
         """Return the memory of a value."""
@@ -120,8 +124,18 @@ class Lowering:
 
     def scratch(self, n: int, m_rows: bool) -> Place:
         """Return memory of n floats for each row, that only the current op uses."""
-        key = ("scratch", self.index, len(self.scratch_life))
-        self.scratch_life[key] = self.index
+        return self._memory(("scratch", self.index, len(self.scratch_life)), n, m_rows)
+
+    def rounded_to_int8(self, x: Place, block: int) -> tuple[Place, bool]:
+        """Return the memory of a value rounded to int8 in blocks, and whether it is to be written now."""
+        key = ("int8", x.key, x.at, x.n, block)
+        is_new = key not in self.places
+        return self._memory(key, 12 * x.n // 32, x.m_rows), is_new
+
+    def _memory(self, key: Hashable, n: int, m_rows: bool) -> Place:
+        """Return memory outside of values, which the current op uses too."""
+        first, _ = self.scratch_life.get(key, (self.index, 0))
+        self.scratch_life[key] = (first, self.index)
         self.places[key] = Place(key, 0, n, n, m_rows)
         return self.places[key]
 
@@ -130,9 +144,9 @@ class Lowering:
         return [self.plan.shapes[i] for i in op.inputs]
 
     def vector(self, name: str | None) -> tuple[Any, int]:
-        """Return the buffer and the number of elements of a small tensor as float32; (nothing, 0) for None."""
+        """Return the buffer and the number of elements of a small tensor as float32; (None, 0) for None."""
         if name is None:
-            return self.nothing, 0
+            return None, 0
         return self.weights.vector(self.tensors[name]), prod(self.tensors[name].shape)
 
     def floats(self, values: Any) -> Any:
@@ -147,16 +161,20 @@ class Lowering:
         """Return a dispatch of a kernel; `buffers` has a Place or a buffer for each of its bindings.
 
         A place NAME also gives the kernel the constants NAME_LD and NAME_AT, in capitals; bindings that `buffers` lacks
-        are not read.
+        or that are None are not used.
         """
         places = {key.upper(): place for key, place in buffers.items() if isinstance(place, Place)}
         all_constants = dict(constants)
         for key, place in places.items():
             all_constants.update({f"{key}_LD": place.ld, f"{key}_AT": place.at})
         found = kernel(self._device, name, all_constants, parts)
-        bound = [buffers.get(binding, self.nothing) for _, binding in found.bindings]
-        keys = tuple(at.key if isinstance(at, Place) else at for at in bound)
-        return Dispatch(found, keys, x, z, m_rows, per)
+        keys = []
+        for at in found.bindings:
+            bound = buffers.get(at.name)
+            if bound is None:
+                bound = self.weights.unwritten if at.is_written else self.weights.unread
+            keys.append(bound.key if isinstance(bound, Place) else bound)
+        return Dispatch(found, tuple(keys), x, z, m_rows, per)
 
 
 def groups(n: int, size: int = 64) -> int:

@@ -145,12 +145,12 @@ class WgpuProgram:
 
     def _new_arena(self, n_batch: int) -> Arena:
         views, scratch = self.plan.views, self._low.scratch_life
-        life: dict[Hashable, tuple[int, int]] = {**self.plan.lifetimes()}
+        life: dict[Hashable, tuple[int, int]] = dict(self.plan.lifetimes().items())
         n_floats: dict[Hashable, int] = {root: views[root].n for root in self.plan.lifetimes()}
         of_outputs: set[Hashable] = {root for root in self.plan.lifetimes() if views[root].m_rows}
-        for key, index in scratch.items():
+        for key, span in scratch.items():
             place = self._low.places[key]
-            life[key], n_floats[key] = (index, index), place.n
+            life[key], n_floats[key] = span, place.n
             if place.m_rows:
                 of_outputs.add(key)
         return Arena(self._device, life, n_floats, of_outputs, n_batch)
@@ -194,7 +194,7 @@ class WgpuProgram:
             buffers = [self._arena.buffer(at) if isinstance(at, (int, tuple)) else at for at in made.buffers]
             entries = [
                 {"binding": number, "resource": {"buffer": buffer, "offset": 0, "size": buffer.size}}
-                for (number, _), buffer in zip(made.kernel.bindings, buffers, strict=True)
+                for (number, _, _), buffer in zip(made.kernel.bindings, buffers, strict=True)
             ]
             self._groups[id(made)] = self._device.gpu.create_bind_group(layout=made.kernel.layout, entries=entries)
         return self._groups[id(made)]

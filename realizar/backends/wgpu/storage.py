@@ -113,7 +113,7 @@ class WgpuStorage:
     @property
     def n_bytes(self) -> int:
         """Bytes of all blocks and slots."""
-        return self.host.n_bytes + sum(cache.k.size + cache.v.size for cache in self.caches.values())
+        return int(self.host.n_bytes + sum(cache.k.size + cache.v.size for cache in self.caches.values()))
 
     @property
     def slot_bytes(self) -> int:

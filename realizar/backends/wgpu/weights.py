@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -50,32 +51,43 @@ class Weights:
     ----------
     n_bytes : int
         Device memory of all weights.
-    nothing : wgpu buffer
-        For bindings that a kernel does not read.
+    unread, unwritten : wgpu buffer
+        For bindings that a kernel does not use.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._matrices: dict[int, tuple[Tensor, Matrix]] = {}  # a tensor is kept with its id
-        self._vectors: dict[int, tuple[Tensor, Any]] = {}
+        self._matrices: dict[tuple[int, ...], tuple[tuple[Tensor, ...], Matrix]] = {}  # tensors are kept with their ids
+        self._vectors: dict[tuple[int, ...], tuple[tuple[Tensor, ...], Any]] = {}
         self.n_bytes = 0
-        self.nothing = device.buffer(16)
+        self.unread, self.unwritten = device.buffer(16), device.buffer(16)
 
-    def matrix(self, tensor: Tensor) -> Matrix:
-        """Return a tensor in the form of its format; ParameterError if there is no memory for it."""
-        if id(tensor) not in self._matrices:
-            self._matrices[id(tensor)] = (tensor, self._upload(tensor))
-        return self._matrices[id(tensor)][1]
+    def fits(self, *tensors: Tensor) -> bool:
+        """Whether a kernel can read these tensors as one matrix."""
+        n = sum(prod(tensor.shape[:-1]) * row_bytes(tensor.type, tensor.shape[-1]) for tensor in tensors)
+        return n <= self._device.max_binding
 
-    def vector(self, tensor: Tensor) -> Any:
-        """Return a buffer with the values of a tensor as float32."""
-        if id(tensor) not in self._vectors:
-            self._vectors[id(tensor)] = (tensor, self.floats(tensor.floats()))
-        return self._vectors[id(tensor)][1]
+    def matrix(self, *tensors: Tensor) -> Matrix:
+        """Return tensors of one format, their rows one after another; ParameterError if there is no memory for them."""
+        key = tuple(map(id, tensors))
+        if key not in self._matrices:
+            self._matrices[key] = (tensors, self._upload(tensors))
+        return self._matrices[key][1]
+
+    def vector(self, *tensors: Tensor) -> Any:
+        """Return a buffer with the values of tensors as float32, one after another."""
+        key = tuple(map(id, tensors))
+        if key not in self._vectors:
+            values = np.concatenate([tensor.floats().reshape(-1) for tensor in tensors])
+            self._vectors[key] = (tensors, self.floats(values))
+        return self._vectors[key][1]
 
     def floats(self, values: npt.NDArray[np.float32]) -> Any:
         """Return a new buffer with these numbers."""
-        return self._written({"values": values})["values"]
+        buffer = self._device.buffer(values.nbytes)
+        self.n_bytes += buffer.size
+        self._device.gpu.queue.write_buffer(buffer, 0, np.ascontiguousarray(values))
+        return buffer
 
     def close(self) -> None:
         """Free the memory of all weights."""
@@ -87,35 +99,26 @@ class Weights:
             buffer.destroy()
         self._matrices, self._vectors, self.n_bytes = {}, {}, 0
 
-    def _upload(self, tensor: Tensor) -> Matrix:
-        data = tensor.data.reshape(-1, tensor.data.shape[-1])
-        k = tensor.shape[-1]
-        most = max(1, self._device.max_binding // row_bytes(tensor.type, k))
+    def _upload(self, tensors: tuple[Tensor, ...]) -> Matrix:
+        type_name, k = tensors[0].type, tensors[0].shape[-1]
+        rows = [tensor.data.reshape(-1, tensor.data.shape[-1]) for tensor in tensors]
+        n_rows = sum(map(len, rows))
+        most = n_rows if self.fits(*tensors) else max(1, self._device.max_binding // row_bytes(type_name, k))
         parts = []
-        for first in range(0, len(data), most):
-            rows = data[first : first + most]
-            parts.append(Part(first, len(rows), self._upload_rows(rows, tensor.type, k)))
-        return Matrix(form_of(tensor.type), len(data), k, parts)
+        for first in range(0, n_rows, most):  # several parts only for one tensor
+            own = rows if most == n_rows else [rows[0][first : first + most]]
+            parts.append(Part(first, sum(map(len, own)), self._upload_rows(own, type_name, k)))
+        return Matrix(form_of(type_name), n_rows, k, parts)
 
-    def _upload_rows(self, rows: npt.NDArray[np.uint8], type_name: str, k: int) -> dict[str, Any]:
-        step = max(1, UPLOAD // k)
-        first = packed(rows[:step], type_name)
-        if len(rows) <= step:
-            return self._written(first)
-        per_row = {name: array.nbytes // len(rows[:step]) for name, array in first.items()}
-        buffers = {name: self._device.buffer(n * len(rows)) for name, n in per_row.items()}
+    def _upload_rows(self, tensors: list[npt.NDArray[np.uint8]], type_name: str, k: int) -> dict[str, Any]:
+        per_row = {name: array.nbytes for name, array in packed(tensors[0][:1], type_name).items()}
+        buffers = {name: self._device.buffer(n * sum(map(len, tensors))) for name, n in per_row.items()}
         self.n_bytes += sum(buffer.size for buffer in buffers.values())
-        for start in range(0, len(rows), step):
-            for name, array in packed(rows[start : start + step], type_name).items():
-                self._device.gpu.queue.write_buffer(buffers[name], start * per_row[name], np.ascontiguousarray(array))
+        step, at = max(1, UPLOAD // k), 0
+        for rows in tensors:
+            for start in range(0, len(rows), step):
+                some = rows[start : start + step]
+                for name, array in packed(some, type_name).items():
+                    self._device.gpu.queue.write_buffer(buffers[name], at * per_row[name], np.ascontiguousarray(array))
+                at += len(some)
         return buffers
-
-    def _written(self, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
-        out = {}
-        for name, array in arrays.items():
-            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            raw = np.pad(raw, (0, -len(raw) % 4))
-            out[name] = self._device.buffer(len(raw))
-            self.n_bytes += out[name].size
-            self._device.gpu.queue.write_buffer(out[name], 0, raw)
-        return out

@@ -1,21 +1,24 @@
-"""Products with weights, and rows of tables: shaders/linear.wgsl, shaders/embed.wgsl and the forms of weights."""
+"""Products with weights, and rows of tables: shaders/linear*.wgsl, shaders/embed.wgsl and the forms of weights."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realizar.backends.wgpu.lowering import ByRows, Dispatch, FromBatch, Lowering, Place, groups
+from realizar.backends.wgpu.ops.elementwise import quantized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from realizar.backends.wgpu.kernels import Constant
     from realizar.backends.wgpu.lowering import Work
-    from realizar.backends.wgpu.weights import Matrix, Part
+    from realizar.backends.wgpu.weights import Matrix
     from realizar.graph import Node
 
 ROWS = {"token": "token(id.y)", "id": "token(id.y)", "position": "u32(position(id.y))", "type": "0u"}
 """`by` of an embedding -> WGSL of the row of its table."""
-ROWS_OF_GROUP = {
+ROWS_OF_GROUP: dict[int, dict[str, str]] = {
     1: {"SUMS": "f32", "PRODUCTS": "product(weights, first, c)", "OWN": ""},
     4: {
         "SUMS": "vec4<f32>",
@@ -24,8 +27,21 @@ ROWS_OF_GROUP = {
         "OWN": "[lane]",
     },
 }
-"""Rows of the step that a workgroup of a product computes, if there are no more, or any number; WGSL for them."""
-OUTPUTS_OF_GROUP = 4
+"""Rows of the step that a workgroup of a float32 product computes, if there are no more, or any number; their WGSL."""
+ROWS_OF_INT8 = (1, 2, 4, 8)
+"""The same for activations of int8."""
+INVOCATIONS = 64
+MAX_OUTPUTS = 3
+"""Values that one dispatch writes, at most."""
+
+
+class Product(NamedTuple):
+    """Weights of one format and the same input: one matrix, whose rows belong to several values."""
+
+    matrix: Matrix
+    outputs: list[Place]
+    bias: Any
+    residual: Place | None
 
 
 def _embed(op: Node, low: Lowering) -> Sequence[Work] | None:
@@ -47,36 +63,82 @@ def _linear(op: Node, low: Lowering) -> Sequence[Work] | None:
     x = low.place(op.inputs[0])
     if x.n % 4 or x.at % 4 or x.ld % 4:
         return None
+    works: list[Work] = []
+    for block, product in _products(op, low):
+        if block:
+            act, is_new = low.rounded_to_int8(x, block)
+            if is_new:
+                works.append(quantized(low, x, act, block))
+            choices = {rows: _int8(low, act, product, rows) for rows in ROWS_OF_INT8}
+        else:
+            choices = {rows: _float(low, x, product, rows) for rows in ROWS_OF_GROUP}
+        works.append(ByRows(x.m_rows, tuple(choices.items())))
+    return works
+
+
+def _products(op: Node, low: Lowering) -> Iterator[tuple[int, Product]]:
+    """Yield the block of activations of each product, 0 for float32, and the product."""
     residual = low.place(op.inputs[1]) if op.attrs["residual"] else None
-    choices = []
-    for rows in ROWS_OF_GROUP:
-        made: list[Dispatch] = []
-        for name, bias, i in zip(op.weights, op.attrs["bias"], op.outputs, strict=True):
-            matrix = low.weights.matrix(low.tensors[name])
-            vector, n_bias = low.vector(bias)
-            others = {"x": x, "y": low.place(i), **({"bias": vector} if n_bias else {})}
-            made += [_product(low, matrix, part, others, residual, rows) for part in matrix.parts]
-        choices.append((rows, tuple(made)))
-    return [ByRows(x.m_rows, tuple(choices))]
+    rows = zip(op.weights, op.attrs["bias"], op.outputs, strict=True)
+    for (_, has_bias), group in groupby(rows, lambda row: (low.tensors[row[0]].type, row[1] is not None)):
+        own = list(group)
+        while own:
+            n = min(len(own), MAX_OUTPUTS)
+            while n > 1 and not low.weights.fits(*(low.tensors[name] for name, _, _ in own[:n])):
+                n -= 1
+            names, biases, outputs = zip(*own[:n], strict=True)
+            own = own[n:]
+            matrix = low.weights.matrix(*(low.tensors[name] for name in names))
+            bias = low.weights.vector(*(low.tensors[name] for name in biases)) if has_bias else None
+            yield low.rounded.block(names[0]), Product(matrix, [low.place(i) for i in outputs], bias, residual)
 
 
-def _product(
-    low: Lowering, matrix: Matrix, part: Part, others: dict[str, Any], residual: Place | None, rows: int
-) -> Dispatch:
-    """Return the product with a part of a matrix, for `rows` rows of the step at a time."""
-    x: Place = others["x"]
-    constants = {
-        **matrix.form.constants, **ROWS_OF_GROUP[rows], "ROW_FOURS": matrix.row_fours, "N_OUT": part.n_rows,
-        "FIRST_OUT": part.first, "N_ROW": rows, "HAS_BIAS": "bias" in others, "HAS_RESIDUAL": residual is not None,
-        "N": "n_outputs()" if x.m_rows else "n_rows()", "RESIDUAL_LD": 0, "RESIDUAL_AT": 0,
-    }  # fmt: skip
-    buffers = {**part.buffers, **others}
-    if residual is not None:
-        buffers["residual"] = residual
-    return low.dispatch(
-        "linear", constants, buffers, x=groups(part.n_rows, OUTPUTS_OF_GROUP), m_rows=x.m_rows, per=rows,
-        parts=[matrix.form.part],
-    )  # fmt: skip
+def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
+    """Return the product in float32, for `rows` rows of the step at a time."""
+    return _dispatches(low, "linear", ROWS_OF_GROUP[rows], {"x": x}, product, rows, INVOCATIONS // 16)
+
+
+def _int8(low: Lowering, act: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
+    """Return the product with activations of int8, for `rows` rows of the step at a time."""
+    lanes = 16 if product.matrix.k <= 4096 else 32
+    constants = {"INVOCATIONS": INVOCATIONS, "LANES": lanes}
+    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, INVOCATIONS // lanes)
+
+
+def _dispatches(
+    low: Lowering, name: str, constants: Mapping[str, Constant], buffers: Mapping[str, Any], product: Product,
+    rows: int, n_out_of_group: int,
+) -> tuple[Dispatch, ...]:  # fmt: skip
+    """Return the dispatches of a kernel for all parts of a matrix."""
+    matrix, y = product.matrix, product.outputs
+    x = next(iter(buffers.values()))
+    made = []
+    for part in matrix.parts:
+        all_constants = {
+            **matrix.form.constants, **constants, "ROW_FOURS": matrix.row_fours, "N_OUT": part.n_rows,
+            "FIRST_OUT": part.first, "N_ROW": rows, "HAS_BIAS": product.bias is not None,
+            "HAS_RESIDUAL": product.residual is not None, "RESIDUAL_LD": 0, "RESIDUAL_AT": 0,
+            "N": "n_outputs()" if x.m_rows else "n_rows()", "STORE": _store(y),
+        }  # fmt: skip
+        bound = {**part.buffers, **buffers, "bias": product.bias, "residual": product.residual}
+        bound.update({f"y{j}": place for j, place in enumerate(y)})
+        n, parts = groups(part.n_rows, n_out_of_group), [matrix.form.part]
+        made.append(low.dispatch(name, all_constants, bound, x=n, m_rows=x.m_rows, per=rows, parts=parts))
+    return tuple(made)
+
+
+def _store(outputs: Sequence[Place]) -> str:
+    """Return WGSL that writes a row of the matrix to the value that it belongs to."""
+    lines = [
+        f"@group(1) @binding({4 + j}) var<storage, read_write> y{j}: array<f32>;" for j in range(len(outputs))
+    ]  # fmt: skip
+    lines.append("fn store(row: u32, out: u32, value: f32) {")
+    first = 0
+    for j, place in enumerate(outputs):
+        end = first + place.n
+        lines.append(f"    if (out < {end}u) {{ y{j}[row * Y{j}_LD + Y{j}_AT + out - {first}u] = value; return; }}")
+        first = end
+    return "\n".join([*lines, "}"])
 
 
 LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work] | None]] = {"embed": _embed, "linear": _linear}

@@ -3,7 +3,7 @@
 @group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(1) @binding(2) var<storage, read> bias: array<f32>;
 @group(1) @binding(3) var<storage, read> residual: array<f32>;
-@group(1) @binding(4) var<storage, read_write> y: array<f32>;
+${STORE}
 
 alias Sums = ${SUMS};
 const LANES = 16u;
@@ -34,5 +34,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < LANES; i += 1u) { sum += parts[id - lane + i]${OWN}; }
     if (HAS_BIAS) { sum += bias[FIRST_OUT + out]; }
     if (HAS_RESIDUAL) { sum += residual[row * RESIDUAL_LD + RESIDUAL_AT + FIRST_OUT + out]; }
-    y[row * Y_LD + Y_AT + FIRST_OUT + out] = sum;
+    store(row, FIRST_OUT + out, sum);
 }
