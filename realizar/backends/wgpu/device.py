@@ -30,6 +30,8 @@ class Device:
         Of the adapter, with its API.
     is_software : bool
         Whether it computes on the CPU.
+    uses_tiles : bool
+        Whether products with many rows use tiles, which a software adapter takes seconds to compile.
     features : frozenset of str
         Those of `WANTED` that it has.
     max_binding : int
@@ -43,6 +45,7 @@ class Device:
 
     name: str
     is_software: bool
+    uses_tiles: bool
     features: frozenset[str]
     max_binding: int
     gpu: Any
@@ -111,8 +114,9 @@ def _open(pid: int) -> Device:
             "Metal or DX12 (docs/gpu.md)"
         ) from error
     info = adapter.info
+    is_software = info["adapter_type"] == SOFTWARE
     return Device(
-        f"{info['device']} ({info['backend_type']})", info["adapter_type"] == SOFTWARE, frozenset(features),
+        f"{info['device']} ({info['backend_type']})", is_software, not is_software, frozenset(features),
         min(gpu.limits["max-storage-buffer-binding-size"], gpu.limits["max-buffer-size"]), gpu, pid,
     )  # fmt: skip
 

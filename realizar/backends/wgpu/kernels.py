@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from realizar.backends.wgpu.native import trusted_module
 from realizar.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Kernel:
 
         gpu = self._device.gpu
         try:
-            module = gpu.create_shader_module(code=self._source, label=self.name)
+            module = trusted_module(gpu, self.name, self._source)
             return gpu.create_compute_pipeline(
                 layout=gpu.create_pipeline_layout(bind_group_layouts=[step_layout(self._device), self.layout]),
                 compute={"module": module, "entry_point": "main"},

@@ -101,6 +101,8 @@ class Lowering:
         Key of scratch memory -> indices of the first and the last op that use it.
     places : dict
         Places of scratch memory, by key.
+    uses_tiles : bool
+        See `Device`.
     made : list of wgpu buffer
         Buffers of the program, besides those of values.
     """
@@ -115,6 +117,7 @@ class Lowering:
         self.scratch_life: dict[Hashable, tuple[int, int]] = {}
         self.places: dict[Hashable, Place] = {}
         self.made: list[Any] = []
+        self.uses_tiles = device.uses_tiles
         self.rounded = RoundedInputs(plan, tensors, params.activations)
 
     def place(self, i: int) -> Place:

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from realizar.backends.wgpu.device import Device
 
 
+def trusted_module(gpu: Any, name: str, source: str) -> Any:
+    """Return a shader module without checks of indices and loops at run time, which prevent that loops are unrolled.
+
+    Every id that a kernel reads as an index is checked on the host (`BatchChecks`). Raises wgpu.GPUError.
+    """
+    from wgpu.backends.wgpu_native._api import GPUShaderModule, ffi, lib, libf
+
+    text = source.encode()
+    data = ffi.new("char[]", text)
+    wgsl = ffi.new("WGPUShaderSourceWGSL *")
+    wgsl.chain.sType, wgsl.code.data, wgsl.code.length = lib.WGPUSType_ShaderSourceWGSL, data, len(text)
+    described = ffi.new("WGPUShaderModuleDescriptor *")
+    described.nextInChain = ffi.cast("WGPUChainedStruct *", wgsl)
+    made = libf.wgpuDeviceCreateShaderModuleTrusted(gpu._internal, described, lib.WGPUShaderRuntimeChecks_None)
+    return GPUShaderModule(name, made, gpu)
+
+
 class Call(NamedTuple):
     """One dispatch: handles of a pipeline and of bind group 1, and the number of workgroups."""
 

@@ -35,6 +35,9 @@ F32 = npt.NDArray[np.float32]
 MAX_LISTS = 64
 """Lists of calls that are kept, one for each number of rows and outputs of a step."""
 
+FIRST_SUBMISSION = 32
+"""Calls of the first submission of a step."""
+
 
 class Segment(NamedTuple):
     """Calls that are submitted together, and the op that runs on the host after them, if any."""
@@ -229,6 +232,9 @@ class WgpuProgram:
 
     def _read(self, calls: Sequence[Call], places: Sequence[Place], n: int, m: int) -> list[F32]:
         """Submit calls, and return the rows of these values after them: float32 [n or m, elements]."""
+        *early, last = _submissions(calls)
+        for some in early:
+            self._commands.submit(self._step_group, some)
         copies, at = [], 0
         for place in places:
             n_bytes = 4 * place.ld * (m if place.m_rows else n)
@@ -238,7 +244,7 @@ class WgpuProgram:
             self._staging.destroy()
             self._staging = self._device.buffer(at, reads_back=True)
         moves = [Copy(self._arena.buffer(p.key), 0, self._staging, to, size) for p, to, size in copies if size]
-        self._commands.submit(self._step_group, calls, moves)
+        self._commands.submit(self._step_group, last, moves)
         raw = self._commands.read(self._staging, at) if at else np.empty(0, np.uint8)
         rows = [raw[to : to + size].view(np.float32).reshape(-1, place.ld) for place, to, size in copies]
         return [x[:, place.at : place.at + place.n] for x, place in zip(rows, places, strict=True)]
@@ -247,6 +253,18 @@ class WgpuProgram:
         """Write the rows of a value that is its own root."""
         if rows.size:
             self._commands.write(self._arena.buffer(place.key), 0, np.ascontiguousarray(rows, np.float32))
+
+
+def _submissions(calls: Sequence[Call]) -> list[Sequence[Call]]:
+    """Return the calls in parts, each twice as long as the one before: the device computes one while the next is encoded.
+
+    Encoding a call takes about as long as a device takes for it, so a few submissions suffice.
+    """
+    parts, start, n = [], 0, FIRST_SUBMISSION
+    while len(calls) - start > 2 * n:
+        parts.append(calls[start : start + n])
+        start, n = start + n, 2 * n
+    return [*parts, calls[start:]]
 
 
 def _chosen(work: Work, n: int, m: int) -> Sequence[Dispatch]:

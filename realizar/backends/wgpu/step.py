@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,43 @@ Int32 = npt.NDArray[np.int32]
 
 FIXED = 10
 """Numbers of the header before the block tables: the arrays of shaders/step.wgsl."""
+MAX_KEPT = 8192
+"""Positions whose cosines and sines are kept, at most: two MiB for 32 pairs."""
 
 
-class Rotation(NamedTuple):
-    """One kind of rotary embedding: its angles are positions[axes] * inv_freq, cosines and sines times mscale."""
+class Rotation:
+    """One kind of rotary embedding: its angles are positions[axes] * inv_freq, cosines and sines times mscale.
 
-    inv_freq: npt.NDArray[np.float32]
-    mscale: float
-    axes: tuple[int, ...] | None
+    Parameters
+    ----------
+    inv_freq : float32 [half]
+    mscale : float
+    axes : tuple of int | None
+        See `Graph.rope`.
+    n_kept : int
+        Positions for which the cosines and sines are computed once.
+    """
+
+    def __init__(
+        self, inv_freq: npt.NDArray[np.float32], mscale: float, axes: tuple[int, ...] | None, n_kept: int
+    ) -> None:  # fmt: skip
+        self._inv_freq, self._mscale, self._axes = inv_freq, mscale, axes
+        self._kept = self._computed(np.arange(n_kept, dtype=np.int32)[:, None])
+
+    def cos_sin(self, positions: Int32) -> Int32:
+        """Return the bits of the cosines and sines of all rows: pairs, [n * half * 2]."""
+        if self._axes is not None and len(positions) > 1:
+            return self._computed(positions[list(self._axes)].T).reshape(-1)
+        if positions[0].max() < len(self._kept):
+            return self._kept[positions[0]].reshape(-1)
+        return self._computed(positions[0][:, None]).reshape(-1)
+
+    def _computed(self, positions: Int32) -> Int32:
+        angle = (positions.astype(np.float32) * self._inv_freq).astype(np.float64)
+        out = np.empty((*angle.shape, 2), np.float32)
+        np.multiply(np.cos(angle), self._mscale, out=out[..., 0], casting="same_kind")
+        np.multiply(np.sin(angle), self._mscale, out=out[..., 1], casting="same_kind")
+        return out.view(np.int32)
 
 
 class StepInputs:
@@ -57,18 +86,22 @@ class StepInputs:
             name = factors_for(weights, attrs["scaling"], self._n_ctx)
             factors = None if name is None else self._tensors[name].floats()
             frequencies = rope_frequencies(attrs["dims"], attrs["base"], attrs["scaling"], factors)
-            self._rotations[key] = Rotation(*frequencies, attrs["axes"])
+            self._rotations[key] = Rotation(*frequencies, attrs["axes"], min(self._n_ctx, MAX_KEPT))
         return FIXED + 2 * self._n_groups + list(self._rotations).index(key)
 
     def pack(self, batch: Batch) -> Int32:
         """Return the array of a step."""
-        counts = np.diff(batch.seq_start)
-        sequences = np.repeat(np.arange(batch.n_seqs, dtype=np.int32), counts)
         first = batch.seq_start[:-1] - batch.seq_past
-        places = np.arange(batch.n_tokens, dtype=np.int32) - first[sequences]
+        if batch.n_tokens == batch.n_seqs:  # decoding: a row for each sequence
+            sequences, places, ends = batch.seq_start[:-1], batch.seq_past, batch.seq_past + 1
+        else:
+            counts = np.diff(batch.seq_start)
+            sequences = np.repeat(np.arange(batch.n_seqs, dtype=np.int32), counts)
+            places = np.arange(batch.n_tokens, dtype=np.int32) - first[sequences]
+            ends = batch.seq_past + counts
         reach = batch.reach()
         arrays = [
-            batch.tokens, sequences, places, batch.outputs, batch.positions[0], batch.seq_past + counts, first,
+            batch.tokens, sequences, places, batch.outputs, batch.positions[0], ends, first,
             None if reach is None else reach.reshape(-1),
         ]  # fmt: skip
         header: list[int] = [batch.n_tokens, len(batch.outputs)]
@@ -84,16 +117,5 @@ class StepInputs:
         header += [0 if array is None else add(array) for array in arrays]
         for table in batch.block_tables:
             header += [add(table.reshape(-1)), table.shape[1]]
-        header += [add(_cos_sin(rotation, batch.positions)) for rotation in self._rotations.values()]
+        header += [add(rotation.cos_sin(batch.positions)) for rotation in self._rotations.values()]
         return np.concatenate([np.array(header, np.int32), *parts], dtype=np.int32)
-
-
-def _cos_sin(rotation: Rotation, positions: Int32) -> Int32:
-    """Return the bits of the cosines and sines of all rows: pairs, [n * half * 2]."""
-    axes = rotation.axes
-    of_pairs = positions[0][:, None] if axes is None or len(positions) == 1 else positions[list(axes)].T
-    angle = (of_pairs.astype(np.float32) * rotation.inv_freq).astype(np.float64)
-    out = np.empty((*angle.shape, 2), np.float32)
-    np.multiply(np.cos(angle), rotation.mscale, out=out[..., 0], casting="same_kind")
-    np.multiply(np.sin(angle), rotation.mscale, out=out[..., 1], casting="same_kind")
-    return out.reshape(-1).view(np.int32)

@@ -30,6 +30,8 @@ ROWS_OF_GROUP: dict[int, dict[str, str]] = {
 """Rows of the step that a workgroup of a float32 product computes, if there are no more, or any number; their WGSL."""
 ROWS_OF_INT8 = (1, 2, 4, 8)
 """The same for activations of int8."""
+MANY, TILE = 1 << 31, 64
+"""Any number of rows: shaders/linear_tiles.wgsl computes tiles of this many rows of the weight and of the step."""
 INVOCATIONS = 64
 MAX_OUTPUTS = 3
 """Values that one dispatch writes, at most."""
@@ -70,6 +72,8 @@ def _linear(op: Node, low: Lowering) -> Sequence[Work] | None:
             if is_new:
                 works.append(quantized(low, x, act, block))
             choices = {rows: _int8(low, act, product, rows) for rows in ROWS_OF_INT8}
+            if low.uses_tiles:
+                choices[MANY] = _dispatches(low, "linear_tiles", {}, {"act": act}, product, TILE, TILE)
         else:
             choices = {rows: _float(low, x, product, rows) for rows in ROWS_OF_GROUP}
         works.append(ByRows(x.m_rows, tuple(choices.items())))
@@ -95,13 +99,14 @@ def _products(op: Node, low: Lowering) -> Iterator[tuple[int, Product]]:
 
 def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
     """Return the product in float32, for `rows` rows of the step at a time."""
-    return _dispatches(low, "linear", ROWS_OF_GROUP[rows], {"x": x}, product, rows, INVOCATIONS // 16)
+    constants: dict[str, Constant] = {**ROWS_OF_GROUP[rows], "N_ROW": rows}
+    return _dispatches(low, "linear", constants, {"x": x}, product, rows, INVOCATIONS // 16)
 
 
 def _int8(low: Lowering, act: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
     """Return the product with activations of int8, for `rows` rows of the step at a time."""
     lanes = 16 if product.matrix.k <= 4096 else 32
-    constants = {"INVOCATIONS": INVOCATIONS, "LANES": lanes}
+    constants = {"INVOCATIONS": INVOCATIONS, "LANES": lanes, "N_ROW": rows}
     return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, INVOCATIONS // lanes)
 
 
@@ -116,7 +121,7 @@ def _dispatches(
     for part in matrix.parts:
         all_constants = {
             **matrix.form.constants, **constants, "ROW_FOURS": matrix.row_fours, "N_OUT": part.n_rows,
-            "FIRST_OUT": part.first, "N_ROW": rows, "HAS_BIAS": product.bias is not None,
+            "FIRST_OUT": part.first, "HAS_BIAS": product.bias is not None,
             "HAS_RESIDUAL": product.residual is not None, "RESIDUAL_LD": 0, "RESIDUAL_AT": 0,
             "N": "n_outputs()" if x.m_rows else "n_rows()", "STORE": _store(y),
         }  # fmt: skip
