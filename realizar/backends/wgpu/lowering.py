@@ -46,20 +46,22 @@ class Dispatch(NamedTuple):
     kernel : Kernel
     buffers : tuple
         In the order of the kernel's bindings: keys of places, and wgpu buffers.
-    x, z : int
-        Workgroups in the first and the third dimension.
+    x : int
+        Workgroups in the first dimension.
     m_rows : bool
         Whether the second dimension has the outputs of a step, or all its rows.
     per : int
         Rows of a workgroup.
+    split : int
+        If not 0, the third dimension has a workgroup for each `split` rows of the longest sequence.
     """
 
     kernel: Kernel
     buffers: tuple[Any, ...]
     x: int
-    z: int
     m_rows: bool
     per: int
+    split: int = 0
 
 
 class ByRows(NamedTuple):
@@ -69,13 +71,22 @@ class ByRows(NamedTuple):
     choices: tuple[tuple[int, tuple[Dispatch, ...]], ...]
 
 
+class BySplits(NamedTuple):
+    """A dispatch; and some for up to `most` rows if the longest sequence has more than `split` rows."""
+
+    most: int
+    split: int
+    whole: Dispatch
+    parts: tuple[Dispatch, ...]
+
+
 class FromBatch(NamedTuple):
     """Dispatches that apply if a step has no embeddings; with embeddings, the op runs on the host."""
 
     dispatches: tuple[Dispatch, ...]
 
 
-Work = Dispatch | ByRows | FromBatch
+Work = Dispatch | ByRows | BySplits | FromBatch
 
 
 class Lowering:
@@ -117,6 +128,7 @@ class Lowering:
         self.scratch_life: dict[Hashable, tuple[int, int]] = {}
         self.places: dict[Hashable, Place] = {}
         self.made: list[Any] = []
+        self._shared: dict[tuple[str, int], Any] = {}
         self.uses_tiles = device.uses_tiles
         self.rounded = RoundedInputs(plan, tensors, params.activations)
 
@@ -157,9 +169,17 @@ class Lowering:
         self.made.append(self.weights.floats(values))
         return self.made[-1]
 
+    def shared_memory(self, name: str, n_floats: int) -> Any:
+        """Return a buffer that ops use one after another, each only while it runs; one for each name and size."""
+        key = (name, n_floats)
+        if key not in self._shared:
+            self._shared[key] = self.weights.memory(4 * n_floats)
+            self.made.append(self._shared[key])
+        return self._shared[key]
+
     def dispatch(
         self, name: str, constants: Mapping[str, Constant], buffers: Mapping[str, Any], *, x: int, m_rows: bool,
-        per: int = 1, z: int = 1, parts: Sequence[str] = (),
+        per: int = 1, parts: Sequence[str] = (), split: int = 0,
     ) -> Dispatch:  # fmt: skip
         """Return a dispatch of a kernel; `buffers` has a Place or a buffer for each of its bindings.
 
@@ -177,7 +197,7 @@ class Lowering:
             if bound is None:
                 bound = self.weights.unwritten if at.is_written else self.weights.unread
             keys.append(bound.key if isinstance(bound, Place) else bound)
-        return Dispatch(found, tuple(keys), x, z, m_rows, per)
+        return Dispatch(found, tuple(keys), x, m_rows, per, split)
 
 
 def groups(n: int, size: int = 64) -> int:

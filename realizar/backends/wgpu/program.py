@@ -12,7 +12,7 @@ from realizar.backends.numpy.inputs import SequenceInputs
 from realizar.backends.wgpu.arena import Arena
 from realizar.backends.wgpu.host import HostOp
 from realizar.backends.wgpu.kernels import step_layout
-from realizar.backends.wgpu.lowering import ByRows, Dispatch, FromBatch, Lowering, Place, Work
+from realizar.backends.wgpu.lowering import ByRows, BySplits, Dispatch, FromBatch, Lowering, Place, Work
 from realizar.backends.wgpu.native import Call, Commands, Copy
 from realizar.backends.wgpu.ops import LOWERED
 from realizar.backends.wgpu.step import StepInputs
@@ -35,6 +35,8 @@ F32 = npt.NDArray[np.float32]
 MAX_LISTS = 64
 """Lists of calls that are kept, one for each number of rows and outputs of a step."""
 
+LENGTHS = 64
+"""Lengths of sequences are rounded up to a multiple of this where they determine calls."""
 FIRST_SUBMISSION = 32
 """Calls of the first submission of a step."""
 
@@ -96,13 +98,13 @@ class WgpuProgram:
         self._step_buffer, self._staging = device.buffer(4), device.buffer(4, reads_back=True)
         self._step_group: Any = None
         self._groups: dict[int, Any] = {}
-        self._lists: dict[tuple[int, int, bool], tuple[Segment, ...]] = {}
+        self._lists: dict[tuple[int, int, int, bool], tuple[Segment, ...]] = {}
         self._is_closed = False
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the values of a step."""
-        return self._arena.n_bytes
+        return self._arena.n_bytes + sum(buffer.size for buffer in self._low.made)
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None, overrides: Mapping[str, F32] | None = None
@@ -164,14 +166,16 @@ class WgpuProgram:
 
     def _segments(self, batch: Batch) -> tuple[Segment, ...]:
         """Return the calls of a step of this many rows and outputs."""
-        key = (batch.n_tokens, len(batch.outputs), batch.embeddings is not None)
+        longest = int((batch.seq_past + np.diff(batch.seq_start)).max())
+        longest = -(-longest // LENGTHS) * LENGTHS
+        key = (batch.n_tokens, len(batch.outputs), longest, batch.embeddings is not None)
         if key not in self._lists:
             if len(self._lists) == MAX_LISTS:
                 self._lists.pop(next(iter(self._lists)))
             self._lists[key] = tuple(self._make_segments(*key))
         return self._lists[key]
 
-    def _make_segments(self, n: int, m: int, has_embeddings: bool) -> Iterable[Segment]:
+    def _make_segments(self, n: int, m: int, longest: int, has_embeddings: bool) -> Iterable[Segment]:
         calls: list[Call] = []
         for op, works in self._works:
             if isinstance(works, HostOp):
@@ -183,13 +187,14 @@ class WgpuProgram:
                     yield Segment(tuple(calls), HostOp(self.plan, op, self._inputs, self._low.storage.host))
                     calls = []
                 else:
-                    calls += [call for made in _chosen(work, n, m) for call in self._calls(made, n, m)]
+                    calls += [c for made in _chosen(work, n, m, longest) for c in self._calls(made, n, m, longest)]
         yield Segment(tuple(calls), None)
 
-    def _calls(self, made: Dispatch, n: int, m: int) -> Iterable[Call]:
+    def _calls(self, made: Dispatch, n: int, m: int, longest: int) -> Iterable[Call]:
         y = -(-(m if made.m_rows else n) // made.per)
+        z = -(-longest // made.split) if made.split else 1
         if y:
-            yield Call(made.kernel.pipeline._internal, self._group(made)._internal, made.x, y, made.z)
+            yield Call(made.kernel.pipeline._internal, self._group(made)._internal, made.x, y, z)
 
     def _group(self, made: Dispatch) -> Any:
         """Return the bind group of a dispatch, with the buffers that its values have now."""
@@ -256,7 +261,7 @@ class WgpuProgram:
 
 
 def _submissions(calls: Sequence[Call]) -> list[Sequence[Call]]:
-    """Return the calls in parts, each twice as long as the one before: the device computes one while the next is encoded.
+    """Return the calls in parts, each twice as long as the one before: one is computed while the next is encoded.
 
     Encoding a call takes about as long as a device takes for it, so a few submissions suffice.
     """
@@ -267,11 +272,14 @@ def _submissions(calls: Sequence[Call]) -> list[Sequence[Call]]:
     return [*parts, calls[start:]]
 
 
-def _chosen(work: Work, n: int, m: int) -> Sequence[Dispatch]:
-    """Return the dispatches for n rows and m outputs."""
+def _chosen(work: Work, n: int, m: int, longest: int) -> Sequence[Dispatch]:
+    """Return the dispatches for n rows and m outputs, and a longest sequence of this many rows."""
     if isinstance(work, Dispatch):
         return (work,)
     if isinstance(work, ByRows):
         rows = m if work.m_rows else n
         return next((made for most, made in work.choices if rows <= most), work.choices[-1][1])
+    if isinstance(work, BySplits):
+        rows = m if work.whole.m_rows else n
+        return work.parts if rows <= work.most and longest > work.split else (work.whole,)
     return work.dispatches

@@ -46,7 +46,8 @@ class Rotation:
         if self._axes is not None and len(positions) > 1:
             return self._computed(positions[list(self._axes)].T).reshape(-1)
         if positions[0].max() < len(self._kept):
-            return self._kept[positions[0]].reshape(-1)
+            kept: Int32 = self._kept[positions[0]]
+            return kept.reshape(-1)
         return self._computed(positions[0][:, None]).reshape(-1)
 
     def _computed(self, positions: Int32) -> Int32:

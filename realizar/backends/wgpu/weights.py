@@ -89,6 +89,10 @@ class Weights:
         self._device.gpu.queue.write_buffer(buffer, 0, np.ascontiguousarray(values))
         return buffer
 
+    def memory(self, n_bytes: int) -> Any:
+        """Return a new buffer."""
+        return self._device.buffer(n_bytes)
+
     def close(self) -> None:
         """Free the memory of all weights."""
         for _, matrix in self._matrices.values():

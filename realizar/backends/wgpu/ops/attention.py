@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar.backends.wgpu.lowering import Dispatch, Lowering, Place, groups
+from realizar.backends.wgpu.lowering import BySplits, Dispatch, Lowering, Place, groups
 from realizar.graph.position import alibi_slopes, position_bias
 
 if TYPE_CHECKING:
@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     from realizar.backends.wgpu.lowering import Work
     from realizar.graph import Node
 
+SPLIT, MAX_SPLITS = 256, 64
+"""Keys of a sequence that have a softmax of their own, at least; and how many such there are, at most."""
+ROWS_OF_SPLITS = 32
+"""Rows of the step for which splits are computed at the same time; more rows keep a device busy without."""
+ONE_WORD: dict[str, Constant] = {
+    "K_TYPE": "u32",
+    "PRODUCT": "for (var i = 0u; i < K_WORDS; i += 1u) { sum += product_of_word(k[at * K_WORDS + i], i); }",
+}
+FOUR_WORDS: dict[str, Constant] = {
+    "K_TYPE": "vec4<u32>",
+    "PRODUCT": """for (var i = 0u; i < K_WORDS; i += 4u) {
+        let words = k[(at * K_WORDS + i) / 4u];
+        sum += product_of_word(words.x, i) + product_of_word(words.y, i + 1u)
+            + product_of_word(words.z, i + 2u) + product_of_word(words.w, i + 3u);
+    }""",
+}
+"""WGSL of a product of a query with a key that is read in one or four words at a time."""
 NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
 
 
@@ -65,9 +82,32 @@ def _attention(op: Node, low: Lowering) -> Sequence[Work]:
     parts = [
         "step_kv" if attrs["cache"] is None else "cached_kv",
         *(["plain_query"] if rope is None else ["rotate", "rotated_query"]),
+        "mask",
     ]
-    works.append(low.dispatch("attention", constants, buffers, x=n_head, m_rows=q.m_rows, parts=parts))
+    works.append(_attend(low, constants, buffers, parts))
     return works
+
+
+def _attend(
+    low: Lowering, constants: Mapping[str, Constant], buffers: Mapping[str, Any], parts: Sequence[str]
+) -> BySplits:
+    """Return the attention as one dispatch, and as two for few rows of long sequences."""
+    n_head, v_dim, q = int(constants["N_HEAD"]), int(constants["V_DIM"]), buffers["q"]
+    split = max(SPLIT, groups(low.params.n_ctx, 64 * MAX_SPLITS) * 64)
+    n_splits = groups(low.params.n_ctx, split)
+    shared = {**constants, "SPLIT": split, "N_SPLITS": n_splits}
+    whole = low.dispatch("attention", {**shared, "IS_PART": False}, buffers, x=n_head, m_rows=q.m_rows, parts=parts)
+    n_floats = ROWS_OF_SPLITS * n_head * n_splits * (v_dim + v_dim % 2 + 2)
+    between = low.shared_memory("splits", n_floats)
+    part = low.dispatch(
+        "attention", {**shared, "IS_PART": True, "Y_LD": 0, "Y_AT": 0}, {**buffers, "y": between}, x=n_head,
+        m_rows=q.m_rows, parts=parts, split=split,
+    )  # fmt: skip
+    merge = low.dispatch(
+        "attention_merge", shared, {"parts": between, "sinks": buffers.get("sinks"), "y": buffers["y"]}, x=n_head,
+        m_rows=q.m_rows, parts=["mask"],
+    )  # fmt: skip
+    return BySplits(ROWS_OF_SPLITS, split, whole, (part, merge))
 
 
 def _kv_shape(op: Node, low: Lowering) -> tuple[int, int, int]:
@@ -85,9 +125,11 @@ def _kv_constants(op: Node, low: Lowering) -> dict[str, Constant]:
     if op.attrs["cache"] is None:
         return shared
     cache = low.storage.caches[op.attrs["cache"]]
+    words = FOUR_WORDS if cache.k_shape[2] % 4 == 0 else ONE_WORD
     return {
-        **shared, "TABLE": low.step.table(low.plan.cache(op.attrs["cache"])[0]), "K_WORDS": cache.k_shape[2],
-        "V_WORDS": cache.v_shape[2], "K_IS_F16": cache.k_is_f16, "V_IS_F16": cache.v_is_f16,
+        **shared, **words, "TABLE": low.step.table(low.plan.cache(op.attrs["cache"])[0]),
+        "K_WORDS": cache.k_shape[2], "V_WORDS": cache.v_shape[2], "K_IS_F16": cache.k_is_f16,
+        "V_IS_F16": cache.v_is_f16,
     }  # fmt: skip
 
 

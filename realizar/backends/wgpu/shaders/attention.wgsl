@@ -1,5 +1,7 @@
-// Attention with online softmax: one workgroup computes one head of one row, LANES keys at a time.
-// cached_kv.wgsl or step_kv.wgsl says how keys and values are read.
+// Attention with online softmax: one workgroup computes one head of one row, LANES keys at a time. Each SPLIT keys of a
+// sequence have a softmax of their own, and are then merged in order: by this kernel, or, if IS_PART, by
+// attention_merge.wgsl, with the same bits. cached_kv.wgsl or step_kv.wgsl says how keys and values are read, mask.wgsl
+// which are seen.
 @group(1) @binding(0) var<storage, read> q: array<f32>;
 @group(1) @binding(3) var<storage, read> biases: array<f32>;
 @group(1) @binding(4) var<storage, read> sinks: array<f32>;
@@ -7,9 +9,8 @@
 
 const LANES = 64u;
 const LEAST = -3.4028235e38;
-const WINDOW = i32(N_WINDOW);
-const SKIP = i32(N_SKIP);
-const OWN = (V_DIM + LANES - 1u) / LANES;
+const PAIRS = (V_DIM + 1u) / 2u;
+const OWN = (PAIRS + LANES - 1u) / LANES;
 var<workgroup> query: array<f32, Q_SIZE>;
 var<workgroup> parts: array<f32, LANES>;
 var<workgroup> weights: array<f32, LANES>;
@@ -39,28 +40,6 @@ fn greatest(lane: u32, part: f32) -> f32 {
     return parts[0];
 }
 
-// Whether row i of a sequence sees row j; rows `span.x` to `span.y` are its bidirectional span.
-fn sees(i: i32, j: i32, span: vec2<i32>) -> bool {
-    if (!IS_CAUSAL) { return WINDOW == 0 || abs(i - j) <= WINDOW / 2; }
-    if (j >= span.x && j <= span.y && span.x < span.y) { return true; }
-    if (j > i || j < min(SKIP, i)) { return false; }
-    if (WINDOW == 0) { return true; }
-    if (IS_CHUNKED) { return j / WINDOW == i / WINDOW; }
-    return j > i - WINDOW;
-}
-
-// The first row that row i sees, and the end of those.
-fn bounds(i: i32, n: i32, span: vec2<i32>) -> vec2<i32> {
-    if (!IS_CAUSAL) {
-        if (WINDOW == 0) { return vec2<i32>(0, n); }
-        return vec2<i32>(max(i - WINDOW / 2, 0), min(i + WINDOW / 2 + 1, n));
-    }
-    var first = 0;
-    if (WINDOW > 0) { first = select(max(i - WINDOW + 1, 0), i / WINDOW * WINDOW, IS_CHUNKED); }
-    first = max(first, min(SKIP, i));
-    return vec2<i32>(min(first, span.x), max(i, span.y) + 1);
-}
-
 fn bias(head: u32, distance: i32) -> f32 {
     if (HAS_ALIBI) { return -biases[head] * f32(abs(distance)); }
     if (N_BIAS > 0u) { return biases[head * N_BIAS + u32(distance + i32(N_BIAS / 2u))]; }
@@ -80,8 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (PICKED) { row = output_row(group.y); }
     let s = sequence(row);
     let i = place(row);
-    let near = reach(row);
-    let span = vec2<i32>(i - near.x, i + near.y);
+    let span = span_of(row);
     let start = group.y * Q_LD + Q_AT + head * K_DIM;
     for (var d = lane; d < Q_SIZE; d += LANES) {
         var element = 0.0;
@@ -91,42 +69,75 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     var most = LEAST;
     var sum = 0.0;
-    if (HAS_SINKS) {
+    if (HAS_SINKS && !IS_PART) {
         most = sinks[head];
         sum = 1.0;
     }
-    var out: array<f32, OWN>;
+    var merged: array<vec2<f32>, OWN>;
     let range = bounds(i, n_of_sequence(s), span);
-    for (var first = range.x / i32(LANES) * i32(LANES); first < range.y; first += i32(LANES)) {
-        let j = first + i32(lane);
-        let is_seen = j >= range.x && j < range.y && sees(i, j, span);
-        var own = LEAST;
-        var at = 0u;
-        if (is_seen) {
-            at = kv_row(s, j, head / (N_HEAD / N_HEAD_KV));
-            own = score(head, at, j - i);
-        }
-        let before = most;
-        most = max(most, greatest(lane, own));
-        let p = select(0.0, exp(own - most), is_seen);
-        let faded = exp(before - most);
-        weights[lane] = p;
-        rows[lane] = at;
-        sum = sum * faded + total(lane, p);
-        for (var m = 0u; m < OWN; m += 1u) {
-            let d = m * LANES + lane;
-            if (d < V_DIM) {
-                var part = out[m] * faded;
-                for (var t = 0u; t < LANES; t += 1u) {
-                    let weight = weights[t];  // the memory of a key that is not seen may hold NaN
-                    if (weight != 0.0) { part += weight * value(rows[t], d); }
+    var split = range.x / i32(SPLIT);
+    var end_split = (range.y - 1) / i32(SPLIT) + 1;
+    if (IS_PART) {
+        split = i32(group.z);
+        end_split = split + 1;
+    }
+    for (; split < end_split; split += 1) {
+        let from_key = max(split * i32(SPLIT), range.x / i32(LANES) * i32(LANES));
+        let to_key = min((split + 1) * i32(SPLIT), range.y);
+        var most_of_split = LEAST;
+        var sum_of_split = 0.0;
+        var part: array<vec2<f32>, OWN>;
+        for (var first = from_key; first < to_key; first += i32(LANES)) {
+            let j = first + i32(lane);
+            let is_seen = j >= range.x && j < to_key && sees(i, j, span);
+            var own = LEAST;
+            var at = 0u;
+            if (is_seen) {
+                at = kv_row(s, j, head / (N_HEAD / N_HEAD_KV));
+                own = score(head, at, j - i);
+            }
+            let before = most_of_split;
+            most_of_split = max(most_of_split, greatest(lane, own));
+            let p = select(0.0, exp(own - most_of_split), is_seen);
+            let faded = exp(before - most_of_split);
+            weights[lane] = p;
+            rows[lane] = at;
+            sum_of_split = sum_of_split * faded + total(lane, p);
+            for (var m = 0u; m < OWN; m += 1u) {
+                let pair = m * LANES + lane;
+                if (pair < PAIRS) {
+                    var values = part[m] * faded;
+                    for (var t = 0u; t < LANES; t += 1u) {
+                        let weight = weights[t];  // the memory of a key that is not seen may hold NaN
+                        if (weight != 0.0) { values += weight * values_of(rows[t], pair); }
+                    }
+                    part[m] = values;
                 }
-                out[m] = part;
             }
         }
+        let greatest_of_both = max(most, most_of_split);
+        let fade = exp(most - greatest_of_both);
+        let fade_split = exp(most_of_split - greatest_of_both);
+        most = greatest_of_both;
+        sum = sum * fade + sum_of_split * fade_split;
+        for (var m = 0u; m < OWN; m += 1u) { merged[m] = merged[m] * fade + part[m] * fade_split; }
+        workgroupBarrier();
+    }
+    let at_part = ((group.y * N_HEAD + head) * N_SPLITS + group.z) * (2u * PAIRS + 2u);
+    if (IS_PART && lane == 0u) {
+        y[at_part] = most;
+        y[at_part + 1u] = sum;
     }
     for (var m = 0u; m < OWN; m += 1u) {
-        let d = m * LANES + lane;
-        if (d < V_DIM) { y[group.y * Y_LD + Y_AT + head * V_DIM + d] = out[m] / sum; }
+        let pair = m * LANES + lane;
+        if (pair >= PAIRS) { continue; }
+        if (IS_PART) {
+            y[at_part + 2u + 2u * pair] = merged[m].x;
+            y[at_part + 3u + 2u * pair] = merged[m].y;
+            continue;
+        }
+        let to = group.y * Y_LD + Y_AT + head * V_DIM + 2u * pair;
+        y[to] = merged[m].x / sum;
+        if (2u * pair + 1u < V_DIM) { y[to + 1u] = merged[m].y / sum; }
     }
 }

@@ -12,4 +12,8 @@ fn product(at: u32) -> f32 {
     return sum;
 }
 
-fn value(at: u32, d: u32) -> f32 { return v[(at / N_HEAD_KV) * V_LD + V_AT + (at % N_HEAD_KV) * V_DIM + d]; }
+// Elements 2 pair and 2 pair + 1 of a value.
+fn values_of(at: u32, pair: u32) -> vec2<f32> {
+    let start = (at / N_HEAD_KV) * V_LD + V_AT + (at % N_HEAD_KV) * V_DIM;
+    return vec2<f32>(v[start + 2u * pair], v[start + min(2u * pair + 1u, V_DIM - 1u)]);
+}
