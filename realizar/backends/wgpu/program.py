@@ -104,7 +104,7 @@ class WgpuProgram:
     @property
     def n_bytes(self) -> int:
         """Bytes of the values of a step."""
-        return self._arena.n_bytes + sum(buffer.size for buffer in self._low.made)
+        return int(self._arena.n_bytes + sum(buffer.size for buffer in self._low.made))
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None, overrides: Mapping[str, F32] | None = None

@@ -32,7 +32,8 @@ ROWS_OF_INT8 = (1, 2, 4, 8)
 """The same for activations of int8."""
 MANY, TILE = 1 << 31, 64
 """Any number of rows: shaders/linear_tiles.wgsl computes tiles of this many rows of the weight and of the step."""
-INVOCATIONS = 64
+INVOCATIONS, WEIGHT_ROWS = 64, 2
+"""Invocations of a workgroup of shaders/linear_int8.wgsl, and rows of the weight that a team of them computes."""
 MAX_OUTPUTS = 3
 """Values that one dispatch writes, at most."""
 
@@ -106,8 +107,9 @@ def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispat
 def _int8(low: Lowering, act: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
     """Return the product with activations of int8, for `rows` rows of the step at a time."""
     lanes = 16 if product.matrix.k <= 4096 else 32
-    constants = {"INVOCATIONS": INVOCATIONS, "LANES": lanes, "N_ROW": rows}
-    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, INVOCATIONS // lanes)
+    constants = {"INVOCATIONS": INVOCATIONS, "LANES": lanes, "N_ROW": rows, "R": WEIGHT_ROWS}
+    n_out = INVOCATIONS // lanes * WEIGHT_ROWS
+    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, n_out)
 
 
 def _dispatches(
