@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from realizar.backends.wgpu.ops import attention, elementwise, linear, moves, norms
+from realizar.backends.wgpu.ops import attention, elementwise, experts, heads, linear, moves, norms
 
 if TYPE_CHECKING:
     from realizar.backends.wgpu.lowering import Lowering, Work
@@ -15,6 +15,7 @@ Lower = Callable[["Node", "Lowering"], "Sequence[Work] | None"]
 """(op, lowering) -> its dispatches in order, or None if no kernel can compute it: then it runs on the host."""
 
 LOWERED: dict[str, Lower] = {
-    **elementwise.LOWERED, **norms.LOWERED, **linear.LOWERED, **moves.LOWERED, **attention.LOWERED
+    **elementwise.LOWERED, **norms.LOWERED, **linear.LOWERED, **moves.LOWERED, **attention.LOWERED,
+    **experts.LOWERED, **heads.LOWERED,
 }  # fmt: skip
 """The functions, by op. An op without one runs on the host, by its numpy definition."""

@@ -80,6 +80,7 @@ def _attention(op: Node, low: Lowering) -> Sequence[Work]:
     constants.update(_mask_constants(attrs))
     constants.update(_biases(op, low, n_head, buffers))
     parts = [
+        "reduce",
         "step_kv" if attrs["cache"] is None else "cached_kv",
         *(["plain_query"] if rope is None else ["rotate", "rotated_query"]),
         "mask",

@@ -1,4 +1,4 @@
-"""Ops that copy elements: gather_rows, slice and concat (shaders/copy.wgsl)."""
+"""Ops that copy or pool elements, and scales of positions: shaders/copy.wgsl, pool.wgsl and position_scale.wgsl."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ def _concat(op: Node, low: Lowering) -> Sequence[Work]:
     return [_copy(low, a, y, n_head, n_a), _copy(low, b, y, n_head, n_b, y_start=n_a)]
 
 
-LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work]]] = {
-    "gather_rows": _gather_rows, "slice": _slice, "concat": _concat
+def _pool(op: Node, low: Lowering) -> Sequence[Work]:
+    x, y = low.place(op.inputs[0]), low.place(op.outputs[0])
+    constants = {"N": x.n, "IS_MEAN": op.op == "pool_mean"}
+    return [low.dispatch("pool", constants, {"x": x, "y": y}, x=groups(x.n), m_rows=True)]
+
+
+def _position_scale(op: Node, low: Lowering) -> Sequence[Work] | None:
+    period, offset = op.attrs["period"], op.attrs["offset"]
+    if period != int(period) or offset != int(offset) or offset < 0:
+        return None
+    y = low.place(op.outputs[0])
+    constants = {"FACTOR": float(op.attrs["factor"]), "PERIOD": int(period), "OFFSET": int(offset)}
+    return [low.dispatch("position_scale", constants, {"y": y}, x=1, m_rows=y.m_rows)]
+
+
+LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work] | None]] = {
+    "gather_rows": _gather_rows, "slice": _slice, "concat": _concat, "pool_first": _pool, "pool_mean": _pool,
+    "position_scale": _position_scale,
 }  # fmt: skip

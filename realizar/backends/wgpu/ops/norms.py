@@ -27,11 +27,11 @@ def _lower(op: Node, low: Lowering) -> Sequence[Work]:
     buffers = {"x": x, "weight": weight, "bias": bias}
     rounding = low.rounded.of_output(op)
     if rounding is None or x.n != n or op.op == "softmax":
-        return [low.dispatch("norm", constants, {**buffers, "y": y}, x=x.n // n, m_rows=y.m_rows)]
+        return [low.dispatch("norm", constants, {**buffers, "y": y}, x=x.n // n, m_rows=y.m_rows, parts=["reduce"])]
     act, _ = low.rounded_to_int8(y, rounding.block)
     buffers.update(act=act, y=y if rounding.keeps else None)
     constants.update(ACT_BLOCK=rounding.block, KEEPS=rounding.keeps, Y_LD=0, Y_AT=0)
-    return [low.dispatch("norm_quantized", constants, buffers, x=1, m_rows=y.m_rows, parts=["quantize"])]
+    return [low.dispatch("norm_quantized", constants, buffers, x=1, m_rows=y.m_rows, parts=["reduce", "quantize"])]
 
 
 LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work]]] = dict.fromkeys(KINDS, _lower)

@@ -12,33 +12,10 @@ const LEAST = -3.4028235e38;
 const PAIRS = (V_DIM + 1u) / 2u;
 const OWN = (PAIRS + LANES - 1u) / LANES;
 var<workgroup> query: array<f32, Q_SIZE>;
-var<workgroup> parts: array<f32, LANES>;
 var<workgroup> weights: array<f32, LANES>;
 var<workgroup> rows: array<u32, LANES>;
 
 fn source(i: u32) -> f32 { return q[i]; }
-
-fn total(lane: u32, part: f32) -> f32 {
-    workgroupBarrier();
-    parts[lane] = part;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) { parts[lane] += parts[lane + half]; }
-    }
-    workgroupBarrier();
-    return parts[0];
-}
-
-fn greatest(lane: u32, part: f32) -> f32 {
-    workgroupBarrier();
-    parts[lane] = part;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) { parts[lane] = max(parts[lane], parts[lane + half]); }
-    }
-    workgroupBarrier();
-    return parts[0];
-}
 
 fn bias(head: u32, distance: i32) -> f32 {
     if (HAS_ALIBI) { return -biases[head] * f32(abs(distance)); }

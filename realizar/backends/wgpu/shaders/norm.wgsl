@@ -8,29 +8,6 @@ const RMS_NORM = 0u;
 const LAYER_NORM = 1u;
 const SOFTMAX = 2u;
 const LANES = 128u;
-var<workgroup> parts: array<f32, LANES>;
-
-fn total(lane: u32, part: f32) -> f32 {
-    workgroupBarrier();
-    parts[lane] = part;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) { parts[lane] += parts[lane + half]; }
-    }
-    workgroupBarrier();
-    return parts[0];
-}
-
-fn greatest(lane: u32, part: f32) -> f32 {
-    workgroupBarrier();
-    parts[lane] = part;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) { parts[lane] = max(parts[lane], parts[lane + half]); }
-    }
-    workgroupBarrier();
-    return parts[0];
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -8,18 +8,7 @@
 const RMS_NORM = 0u;
 const LAYER_NORM = 1u;
 const INVOCATIONS = 256u;
-var<workgroup> parts: array<f32, INVOCATIONS>;
-
-fn total(lane: u32, part: f32) -> f32 {
-    workgroupBarrier();
-    parts[lane] = part;
-    for (var half = INVOCATIONS / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) { parts[lane] += parts[lane + half]; }
-    }
-    workgroupBarrier();
-    return parts[0];
-}
+const LANES = INVOCATIONS;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
