@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from realizar.backends.numpy.inputs import SequenceInputs
-    from realizar.backends.numpy.storage import NumpyStorage
+    from realizar.backends.wgpu.storage import WgpuStorage
     from realizar.graph import Node
     from realizar.runtime.batch import Batch
     from realizar.runtime.plan import Plan
@@ -32,8 +32,8 @@ class HostOp:
     plan : Plan
     op : Node
     inputs : SequenceInputs
-    storage : NumpyStorage
-        Has its cache and its state, if it has them.
+    storage : WgpuStorage
+        Has its cache in the host's memory, if it has one; its state is fetched and put back.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class HostOp:
         If the op has no numpy definition.
     """
 
-    def __init__(self, plan: Plan, op: Node, inputs: SequenceInputs, storage: NumpyStorage) -> None:
+    def __init__(self, plan: Plan, op: Node, inputs: SequenceInputs, storage: WgpuStorage) -> None:
         if op.spec.define is None and op.spec.evaluate is None:
             raise GraphError(f"op {op.op!r} has no numpy definition")
         self.op, self._plan, self._inputs, self._storage = op, plan, inputs, storage
@@ -55,21 +55,24 @@ class HostOp:
         """Return its outputs, float32 [n or m, elements], for a step; x: its inputs, [n or m, *shape]."""
         parts: list[list[F32]] = []
         with np.errstate(all="ignore"):  # like the kernels, treat infinities and NaN as ordinary values
-            for first, end, inputs in self._runs(batch):
+            for first, end, slot, inputs in self._runs(batch):
                 parts.append(self._run_rows(batch, first, end, inputs, x))
+                if self._state is not None:
+                    self._storage.put_state(self._state, slot)
         return [np.concatenate(found) for found in zip(*parts, strict=True)]
 
-    def _runs(self, batch: Batch) -> Iterator[tuple[int, int, Inputs]]:
-        """Yield the rows that have the same sequence and state slot, and the inputs of the definition."""
+    def _runs(self, batch: Batch) -> Iterator[tuple[int, int, int, Inputs]]:
+        """Yield the rows that have the same sequence and state slot, the slot, and the inputs of the definition."""
         states = () if self._state is None else (self._state,)
         for s in range(batch.n_seqs):
-            before = batch.state_slots[s]
+            before = int(batch.state_slots[s])
             for first, end, slot in batch.state_runs(s):
-                if slot != before:
-                    for at in self._storage.states:
-                        if at.key in states:
-                            at.data[slot] = at.data[before]
-                yield first, end, self._inputs.of(batch, s, first, end, slot, states)
+                if self._state is not None:
+                    self._storage.fetch_state(self._state, before)
+                    if slot != before:
+                        data = next(at.data for at in self._storage.host.states if at.key == self._state)
+                        data[slot] = data[before]
+                yield first, end, slot, self._inputs.of(batch, s, first, end, slot, states)
 
     def _run_rows(self, batch: Batch, first: int, end: int, inputs: Inputs, x: Sequence[F32]) -> list[F32]:
         views, op = self._plan.views, self.op

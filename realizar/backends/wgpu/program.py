@@ -90,7 +90,7 @@ class WgpuProgram:
         limits = limits_of(plan, tensors, params.n_ctx, storage.n_slots, storage.n_blocks, n_keys)
         self._checks = BatchChecks(plan, limits)
         self._inputs = SequenceInputs(plan, floats, storage.host, params)
-        self._step = StepInputs(len(plan.cache_groups), params.n_ctx, tensors)
+        self._step = StepInputs(plan, params.n_ctx, tensors)
         self._low = Lowering(plan, device, weights, storage, tensors, self._step, params)
         self._works = [self._lowered(index, op, storage) for index, op in enumerate(plan.ops)]
         self.on_host = tuple(work.op.op for _, work in self._works if isinstance(work, HostOp))
@@ -146,7 +146,7 @@ class WgpuProgram:
             return op, ()
         self._low.index = index
         made = LOWERED[op.op](op, self._low) if op.op in LOWERED and op.plugin_op is None else None
-        return op, HostOp(self.plan, op, self._inputs, storage.host) if made is None else made
+        return op, HostOp(self.plan, op, self._inputs, storage) if made is None else made
 
     def _new_arena(self, n_batch: int) -> Arena:
         views, scratch = self.plan.views, self._low.scratch_life
@@ -184,7 +184,7 @@ class WgpuProgram:
                 continue
             for work in works:
                 if has_embeddings and isinstance(work, FromBatch):
-                    yield Segment(tuple(calls), HostOp(self.plan, op, self._inputs, self._low.storage.host))
+                    yield Segment(tuple(calls), HostOp(self.plan, op, self._inputs, self._low.storage))
                     calls = []
                 else:
                     calls += [c for made in _chosen(work, n, m, longest) for c in self._calls(made, n, m, longest)]

@@ -12,11 +12,12 @@ from realizar.graph.rope import factors_for, rope_frequencies
 
 if TYPE_CHECKING:
     from realizar.runtime.batch import Batch
+    from realizar.runtime.plan import Plan
     from realizar.runtime.weights import Tensor
 
 Int32 = npt.NDArray[np.int32]
 
-FIXED = 10
+FIXED = 12
 """Numbers of the header before the block tables: the arrays of shaders/step.wgsl."""
 MAX_KEPT = 8192
 """Positions whose cosines and sines are kept, at most: two MiB for 32 pairs."""
@@ -65,15 +66,15 @@ class StepInputs:
 
     Parameters
     ----------
-    n_groups : int
-        Cache groups of the plan.
+    plan : Plan
     n_ctx : int
         See CompileParams.
     tensors : dict of str to Tensor
     """
 
-    def __init__(self, n_groups: int, n_ctx: int, tensors: Mapping[str, Tensor]) -> None:
-        self._n_groups, self._n_ctx, self._tensors = n_groups, n_ctx, tensors
+    def __init__(self, plan: Plan, n_ctx: int, tensors: Mapping[str, Tensor]) -> None:
+        self._n_groups, self._has_states = len(plan.cache_groups), bool(plan.states)
+        self._n_ctx, self._tensors = n_ctx, tensors
         self._rotations: dict[Any, Rotation] = {}
 
     def table(self, group: int) -> int:
@@ -104,6 +105,7 @@ class StepInputs:
         arrays = [
             batch.tokens, sequences, places, batch.outputs, batch.positions[0], ends, first,
             None if reach is None else reach.reshape(-1),
+            _runs(batch) if self._has_states else None, batch.encoder_lengths,
         ]  # fmt: skip
         header: list[int] = [batch.n_tokens, len(batch.outputs)]
         size = FIXED + 2 * self._n_groups + len(self._rotations)
@@ -120,3 +122,13 @@ class StepInputs:
             header += [add(table.reshape(-1)), table.shape[1]]
         header += [add(rotation.cos_sin(batch.positions)) for rotation in self._rotations.values()]
         return np.concatenate([np.array(header, np.int32), *parts], dtype=np.int32)
+
+
+def _runs(batch: Batch) -> Int32:
+    """Return the numbers of `Run` in shaders/step.wgsl for each sequence: [n_seqs * 6]."""
+    out = np.empty((batch.n_seqs, 6), np.int32)
+    for s in range(batch.n_seqs):
+        runs = batch.state_runs(s)
+        (first, first_draft, slot), (_, end, last_slot) = runs[0], runs[-1]
+        out[s] = first, first_draft, end, slot, last_slot, batch.seq_past[s]
+    return out.reshape(-1)

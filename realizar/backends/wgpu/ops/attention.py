@@ -35,6 +35,14 @@ FOUR_WORDS: dict[str, Constant] = {
 }
 """WGSL of a product of a query with a key that is read in one or four words at a time."""
 NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
+NO_BIAS: dict[str, Constant] = {"HAS_ALIBI": False, "N_BIAS": 0}
+UNMASKED: dict[str, Constant] = {
+    "N_WINDOW": 0, "N_SKIP": 0, "SOFTCAP": 0.0, "IS_CAUSAL": True, "IS_CHUNKED": False, "HAS_SINKS": False,
+    "N_KEYS": "n_of_sequence",
+}  # fmt: skip
+"""Constants of shaders/attention.wgsl for plain causal attention."""
+CACHED = ("reduce", "cached_kv", "plain_query", "mask")
+"""Parts of attention with a cache and without a rotation of its own."""
 
 
 def _rotation(low: Lowering, attrs: Mapping[str, Any] | None, weights: tuple[str, ...]) -> dict[str, Constant]:
@@ -134,11 +142,14 @@ def _kv_constants(op: Node, low: Lowering) -> dict[str, Constant]:
     }  # fmt: skip
 
 
-def _store(op: Node, low: Lowering, k: Place, v: Place, rotation: Mapping[str, Constant]) -> Dispatch:
+def _store(op: Node, low: Lowering, k: Place, v: Place | None, rotation: Mapping[str, Constant]) -> Dispatch:
+    """Store keys and values; keys alone in a cache of latents."""
     cache = low.storage.caches[op.attrs["cache"]]
     words = max(cache.k_shape[2], cache.v_shape[2])
     constants = {**rotation, **_kv_constants(op, low), "WORDS": words}
-    buffers = {"k": k, "v": v, "k_cache": cache.k, "v_cache": cache.v}
+    buffers = {"k": k, "v": k, "k_cache": cache.k}  # without values, V_WORDS is 0: none are read
+    if v is not None:
+        buffers.update(v=v, v_cache=cache.v)
     n = groups(cache.k_shape[0] * words)
     return low.dispatch("store", constants, buffers, x=n, m_rows=False, parts=["rotate"])
 
@@ -147,7 +158,7 @@ def _mask_constants(attrs: Mapping[str, Any]) -> dict[str, Constant]:
     return {
         "SCALE": float(attrs["scale"]), "N_WINDOW": int(attrs["window"]), "N_SKIP": int(attrs["skip"]),
         "SOFTCAP": float(attrs["softcap"]), "IS_CAUSAL": bool(attrs["causal"]), "IS_CHUNKED": bool(attrs["chunked"]),
-        "HAS_SINKS": attrs["sinks"] is not None,
+        "HAS_SINKS": attrs["sinks"] is not None, "N_KEYS": "n_of_sequence",
     }  # fmt: skip
 
 
@@ -162,9 +173,40 @@ def _biases(op: Node, low: Lowering, n_head: int, buffers: dict[str, Any]) -> di
     table = None if attrs["buckets"] is None else low.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, n_head, low.params.n_ctx)
     if bias is None:
-        return {"HAS_ALIBI": False, "N_BIAS": 0}
+        return NO_BIAS
     buffers["biases"] = low.floats(bias)
     return {"HAS_ALIBI": False, "N_BIAS": bias.shape[1]}
 
 
-LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work]]] = {"rope": _rope, "attention": _attention}
+def _mla_attention(op: Node, low: Lowering) -> Sequence[Work] | None:
+    """Keys of one head for all queries; values are their first elements, in the same cache."""
+    cache = low.storage.caches.get(op.attrs["cache"])
+    if cache is None:
+        return None
+    q, k = (low.place(i) for i in op.inputs)
+    shared = {**_kv_constants(op, low), **NO_ROTATION}
+    constants = {**shared, "N_HEAD": low.plan.shapes[op.inputs[0]][0], "PICKED": q.m_rows, **NO_BIAS, **UNMASKED}
+    constants.update(SCALE=float(op.attrs["scale"]), V_WORDS=cache.k_shape[2], V_IS_F16=cache.k_is_f16)
+    buffers = {"q": q, "k": cache.k, "v": cache.k, "y": low.place(op.outputs[0])}
+    return [_store(op, low, k, None, NO_ROTATION), _attend(low, constants, buffers, CACHED)]
+
+
+def _cross_store(op: Node, low: Lowering) -> Sequence[Work]:
+    k, v = (low.place(i) for i in op.inputs)
+    return [_store(op, low, k, v, NO_ROTATION)]
+
+
+def _cross_attention(op: Node, low: Lowering) -> Sequence[Work]:
+    q, cache = low.place(op.inputs[0]), low.storage.caches[op.attrs["cache"]]
+    constants = {**_kv_constants(op, low), **NO_ROTATION, **NO_BIAS, **UNMASKED, "PICKED": q.m_rows}
+    constants.update(
+        N_HEAD=low.plan.shapes[op.inputs[0]][0], SCALE=float(op.attrs["scale"]), IS_CAUSAL=False, N_KEYS="n_of_encoder"
+    )
+    buffers = {"q": q, "k": cache.k, "v": cache.v, "y": low.place(op.outputs[0])}
+    return [_attend(low, constants, buffers, CACHED).whole]
+
+
+LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work] | None]] = {
+    "rope": _rope, "attention": _attention, "mla_attention": _mla_attention, "cross_store": _cross_store,
+    "cross_attention": _cross_attention,
+}  # fmt: skip

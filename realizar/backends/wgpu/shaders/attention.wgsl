@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sum = 1.0;
     }
     var merged: array<vec2<f32>, OWN>;
-    let range = bounds(i, n_of_sequence(s), span);
+    let range = bounds(i, n_keys(s), span);
     var split = range.x / i32(SPLIT);
     var end_split = (range.y - 1) / i32(SPLIT) + 1;
     if (IS_PART) {

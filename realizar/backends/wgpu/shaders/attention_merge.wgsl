@@ -11,7 +11,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let head = group.x;
     var row = group.y;
     if (PICKED) { row = output_row(group.y); }
-    let range = bounds(place(row), n_of_sequence(sequence(row)), span_of(row));
+    let range = bounds(place(row), n_keys(sequence(row)), span_of(row));
     for (var d = lane; d < V_DIM; d += 64u) {
         var most = LEAST;
         var sum = 0.0;

@@ -2,6 +2,9 @@
 const WINDOW = i32(N_WINDOW);
 const SKIP = i32(N_SKIP);
 
+// Keys of a sequence: its own rows, or those of its encoder input.
+fn n_keys(s: u32) -> i32 { return ${N_KEYS}(s); }
+
 // Whether row i sees row j.
 fn sees(i: i32, j: i32, span: vec2<i32>) -> bool {
     if (!IS_CAUSAL) { return WINDOW == 0 || abs(i - j) <= WINDOW / 2; }

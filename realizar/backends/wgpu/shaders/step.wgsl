@@ -23,6 +23,9 @@ fn position(row: u32) -> i32 { return step[u32(step[6]) + row]; }
 fn n_of_sequence(s: u32) -> i32 { return step[u32(step[7]) + s]; }
 fn first_of_sequence(s: u32) -> i32 { return step[u32(step[8]) + s]; }
 
+// Rows of the encoder input of a sequence.
+fn n_of_encoder(s: u32) -> i32 { return step[u32(step[11]) + s]; }
+
 // Rows of its bidirectional span before and after a row; 0 without spans.
 fn reach(row: u32) -> vec2<i32> {
     let at = u32(step[9]);
@@ -39,4 +42,15 @@ fn block_of(table: u32, s: u32, j: u32) -> u32 {
 fn cos_sin(rotation: u32, row: u32, half: u32, i: u32) -> vec2<f32> {
     let at = u32(step[rotation]) + 2u * (row * half + i);
     return vec2<f32>(bitcast<f32>(step[at]), bitcast<f32>(step[at + 1u]));
+}
+
+// The rows of a sequence in the step: first to end, of which draft tokens begin at first_draft (end if there are none).
+// The rows before them update the state in `slot`; the state after all rows is that of last_slot.
+struct Run { first: u32, first_draft: u32, end: u32, slot: u32, last_slot: u32, n_past: u32 }
+
+fn run_of(s: u32) -> Run {
+    let at = u32(step[10]) + 6u * s;
+    return Run(
+        u32(step[at]), u32(step[at + 1u]), u32(step[at + 2u]), u32(step[at + 3u]), u32(step[at + 4u]), u32(step[at + 5u])
+    );
 }
