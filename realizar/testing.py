@@ -7,27 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from realizar import backends
 from realizar._kernels import table
 from realizar.arch import Architecture
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.errors import ParameterError
 from realizar.graph import Graph, Node, reference
 from realizar.model import Model
-from realizar.params import Activations
+from realizar.params import Activations, BackendName, EngineParams
 from realizar.runtime.backend import Backend, CompileParams, StorageParams
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
 from realizar.tiny_model import N_VOCAB as N_VOCAB
 from realizar.tiny_model import tiny_metadata as tiny_metadata
 from realizar.tiny_model import tiny_model as tiny_model
-
-if TYPE_CHECKING:
-    from realizar.backends.numpy.backend import NumpyBackend
 
 F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -47,6 +45,7 @@ class ConformanceError(AssertionError):
 def check_architecture(
     arch: Architecture | type[Architecture], metadata: Mapping[str, Any] | None = None,
     types: Sequence[str] = ("F32", "F16", "Q8_0", "Q4_K"), isa_levels: Sequence[str] | None = None,
+    backend: BackendName = "cpu",
 ) -> None:  # fmt: skip
     """Check an architecture on tiny random models.
 
@@ -65,6 +64,9 @@ def check_architecture(
     isa_levels : sequence of str | None
         ISA levels whose kernels are compared with the numpy interpreter and, bit by bit, with the best level; None:
         all levels of this CPU.
+    backend : str
+        Name of a backend. Of any but "cpu" only the ops are checked, with float32 activations and KV cache: alone, and
+        in a prompt that is computed in chunks.
 
     Raises
     ------
@@ -81,9 +83,15 @@ def check_architecture(
         for optional in (True, False):
             with tiny_model(instance, keys, "F32", Path(folder), optional=optional) as model:
                 check_all_used(model)
-                check_interpreter(model, "f32", levels)
+                if backend != "cpu":
+                    check_backend(model, backend)
+                else:
+                    check_interpreter(model, "f32", levels)
         for type_name in dict.fromkeys([*types, "Q4_K"]):
             with tiny_model(instance, keys, type_name, Path(folder)) as model:
+                if backend != "cpu":
+                    check_backend(model, backend)
+                    continue
                 if type_name in types:
                     check_fusion(model)
                     _check_activations(model, "int8", levels)
@@ -126,7 +134,7 @@ class Session:
     def __init__(
         self, model: Model, plan: Plan, *, activations: Activations = "int8", kv_type: str | tuple[str, str] = "f16",
         isa: str | None = None, n_threads: int = 1, n_seqs: int = 4, n_ctx: int = N_CTX,
-        backend: CPUBackend | NumpyBackend | None = None,
+        backend: Backend | None = None,
     ) -> None:  # fmt: skip
         n_blocks = n_seqs * n_ctx // BLOCK
         order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
@@ -255,28 +263,54 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
     Some rows are embeddings, if the program supports them, and some are a bidirectional span.
     """
     for program, graph in model.graphs.items():
+        plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)])
         for isa in isa_levels:
-            plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)])
             session = Session(model, plan, activations=activations, kv_type="f32", isa=isa)
-            tokens, fields = prompt_of_parts(graph)
-            found = session.step([(0, 0, tokens)], **fields)
-            n = np.arange(N_TOKENS, dtype=np.int32)
-            inputs = reference.Inputs(
-                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
-                reference.NewKeyValues(session.encoder_kv),
-                dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
-                {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
-            )  # fmt: skip
-            for node in graph.nodes:
-                if node.spec.is_override or any(graph.values[i].name not in found for i in node.outputs):
-                    continue
-                x = [found[graph.values[i].name] for i in node.inputs]
-                for i, want in zip(node.outputs, reference.evaluate(node, x, inputs), strict=True):
-                    error = relative_error(found[graph.values[i].name], want)
-                    where = f"{model.architecture.name}.{program} on {isa}, {activations} activations"
-                    what = f"{graph.values[i].name} ({node.op}) is {error:.1e} off the interpreter"
-                    inside = activations == "int8" and _quantizes_inside(model, graph, node)
-                    _need(error <= (TOLERANCE_INSIDE if inside else TOLERANCE), f"{where}: {what}")
+            _check_ops(model, program, session, activations, isa)
+
+
+def check_backend(model: Model, name: BackendName) -> None:
+    """Check that every op of a backend agrees with the numpy interpreter, and chunks of a prompt with the whole."""
+    for program, graph in model.graphs.items():
+        backend = backends.make(EngineParams(backend=name))
+        try:
+            plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)], passes=backend.passes)
+            options: dict[str, Any] = {"activations": "f32", "kv_type": "f32", "backend": backend}
+            _check_ops(model, program, Session(model, plan, **options), "f32", name)
+            if plan.whole:
+                continue
+            fused = model.plan(program, passes=backend.passes)
+            whole, parts = (Session(model, fused, **options).prompt(random_tokens(), n) for n in (N_TOKENS, 7))
+            for output, rows in whole.items():
+                error = relative_error(parts[output], rows)
+                where = f"{model.architecture.name}.{program} on {name}"
+                _need(error <= TOLERANCE, f"{where}: {output} is {error:.1e} off in chunks")
+        finally:
+            backend.close()
+
+
+def _check_ops(model: Model, program: str, session: Session, activations: Activations, computed_by: str) -> None:
+    """Compare the outputs of each op with those of the numpy interpreter for the same inputs."""
+    graph = model.graphs[program]
+    tokens, fields = prompt_of_parts(graph)
+    found = session.step([(0, 0, tokens)], **fields)
+    n = np.arange(N_TOKENS, dtype=np.int32)
+    inputs = reference.Inputs(
+        np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
+        reference.NewKeyValues(session.encoder_kv),
+        dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
+        {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
+    )  # fmt: skip
+    for node in graph.nodes:
+        if node.spec.is_override or any(graph.values[i].name not in found for i in node.outputs):
+            continue
+        x = [found[graph.values[i].name] for i in node.inputs]
+        for i, want in zip(node.outputs, reference.evaluate(node, x, inputs), strict=True):
+            error = relative_error(found[graph.values[i].name], want)
+            where = f"{model.architecture.name}.{program} on {computed_by}, {activations} activations"
+            what = f"{graph.values[i].name} ({node.op}) is {error:.1e} off the interpreter"
+            inside = activations == "int8" and _quantizes_inside(model, graph, node)
+            _need(error <= (TOLERANCE_INSIDE if inside else TOLERANCE), f"{where}: {what}")
 
 
 def check_fusion(model: Model) -> None:

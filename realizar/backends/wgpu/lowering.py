@@ -54,6 +54,8 @@ class Dispatch(NamedTuple):
         Rows of a workgroup.
     split : int
         If not 0, the third dimension has a workgroup for each `split` rows of the longest sequence.
+    z : int
+        Workgroups in the third dimension otherwise.
     """
 
     kernel: Kernel
@@ -62,6 +64,7 @@ class Dispatch(NamedTuple):
     m_rows: bool
     per: int
     split: int = 0
+    z: int = 1
 
 
 class ByRows(NamedTuple):
@@ -179,7 +182,7 @@ class Lowering:
 
     def dispatch(
         self, name: str, constants: Mapping[str, Constant], buffers: Mapping[str, Any], *, x: int, m_rows: bool,
-        per: int = 1, parts: Sequence[str] = (), split: int = 0,
+        per: int = 1, parts: Sequence[str] = (), split: int = 0, z: int = 1,
     ) -> Dispatch:  # fmt: skip
         """Return a dispatch of a kernel; `buffers` has a Place or a buffer for each of its bindings.
 
@@ -197,7 +200,7 @@ class Lowering:
             if bound is None:
                 bound = self.weights.unwritten if at.is_written else self.weights.unread
             keys.append(bound.key if isinstance(bound, Place) else bound)
-        return Dispatch(found, tuple(keys), x, m_rows, per, split)
+        return Dispatch(found, tuple(keys), x, m_rows, per, split, z)
 
 
 def groups(n: int, size: int = 64) -> int:

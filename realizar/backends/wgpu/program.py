@@ -192,7 +192,7 @@ class WgpuProgram:
 
     def _calls(self, made: Dispatch, n: int, m: int, longest: int) -> Iterable[Call]:
         y = -(-(m if made.m_rows else n) // made.per)
-        z = -(-longest // made.split) if made.split else 1
+        z = -(-longest // made.split) if made.split else made.z
         if y:
             yield Call(made.kernel.pipeline._internal, self._group(made)._internal, made.x, y, z)
 
