@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,10 +52,30 @@ class Kernel:
         found = sorted((int(number), buffer, kind != "read") for number, kind, buffer in _BINDING.findall(source))
         self.name, self.bindings = name, tuple(Binding(*at) for at in found)
         self._device, self._source = device, source
+        self._layout: Any = None
+        self._pipeline: Any = None
 
-    @cached_property
+    @property
     def layout(self) -> Any:
         """The layout of bind group 1."""
+        if self._layout is None:
+            self._layout = self._new_layout()
+        return self._layout
+
+    @property
+    def pipeline(self) -> Any:
+        """The pipeline.
+
+        Raises
+        ------
+        DeviceError
+            If the driver does not compile it.
+        """
+        if self._pipeline is None:
+            self._pipeline = self._compiled()
+        return self._pipeline
+
+    def _new_layout(self) -> Any:
         import wgpu
 
         entries = [
@@ -68,15 +88,7 @@ class Kernel:
         ]
         return self._device.gpu.create_bind_group_layout(entries=entries)
 
-    @cached_property
-    def pipeline(self) -> Any:
-        """The pipeline.
-
-        Raises
-        ------
-        DeviceError
-            If the driver does not compile it.
-        """
+    def _compiled(self) -> Any:
         import wgpu
 
         gpu = self._device.gpu
