@@ -39,11 +39,8 @@ class Form:
     constants: Mapping[str, Constant]
 
 
-class Unpacked(NamedTuple):
-    """The blocks of a format: codes uint8 [n, n_elements] (two's complement with eight bits), scales uint32 [n, m]."""
-
-    codes: npt.NDArray[Any]
-    scales: U32
+Planes = dict[str, npt.NDArray[Any]]
+"""Codes and scales of blocks, arrays [n_blocks, ...] by the name of the binding: w, high (5 and 6 bits) and scales."""
 
 
 class Unpack(NamedTuple):
@@ -57,14 +54,14 @@ class Unpack(NamedTuple):
         Elements that share a scale.
     scale_of : str
         WGSL that returns scale and minimum of elements 4 c to 4 c + 3 of a row, from `scales`.
-    blocks : callable
-        uint8 [n, n_bytes] -> Unpacked.
+    planes : callable
+        uint8 [n, n_bytes] -> Planes; codes of eight bits are two's complement.
     """
 
     bits: int
     group: int
     scale_of: str
-    blocks: Callable[[U8], Unpacked]
+    planes: Callable[[U8], Planes]
 
 
 # ---- scales, and the WGSL that reads them
@@ -111,46 +108,89 @@ def _with_bytes(pair: U32, packed: npt.NDArray[Any]) -> U32:
     return np.concatenate([pair, np.ascontiguousarray(packed).view(np.uint8).view(np.uint32)], axis=1)
 
 
+# ---- planes of codes
+
+
+def _nibbles(low: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Codes of four bits, uint8 [n, 32 m] -> their bytes, two codes each: [n, m, 16]."""
+    pairs = low.reshape(len(low), -1, 2, 16)
+    return np.asarray(pairs[:, :, 0] | pairs[:, :, 1] << 4)
+
+
+LOW = np.uint64(0x0F0F0F0F0F0F0F0F)
+FOUR = np.uint64(4)
+
+
+def _split_nibbles(qs: U8) -> npt.NDArray[Any]:
+    """Bytes [n, m, 32] with a group of 32 in their low nibbles, and one in their high ones -> [n, m, 2, 16].
+
+    Eight bytes at a time, a column of all blocks after another: numpy is slow in short inner loops.
+    """
+    words = np.ascontiguousarray(qs).view(np.uint64).reshape(len(qs), -1, 2, 2)
+    out = np.empty((len(qs), words.shape[1], 2, 2), np.uint64)
+    for m in range(words.shape[1]):
+        for j in range(2):
+            first, last = words[:, m, 0, j], words[:, m, 1, j]
+            out[:, m, 0, j] = first & LOW | (last & LOW) << FOUR
+            out[:, m, 1, j] = first >> FOUR & LOW | last & ~LOW
+    return out.view(np.uint8).reshape(len(qs), -1, 2, 16)
+
+
+def _fifth_bits(bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Bits, uint8 [n, m, 32] -> [n, m, 4]: bit i of byte j is that of element 4 i + j."""
+    of_words = bits.reshape(*bits.shape[:2], 8, 4)
+    out = np.zeros((*bits.shape[:2], 4), np.uint8)
+    for i in range(8):
+        out |= of_words[:, :, i] << np.uint8(i)
+    return out
+
+
+PAIRS = np.uint32(0x03030303)
+
+
+def _bit_pairs_of(qh: U8) -> npt.NDArray[Any]:
+    """Bytes [n, m, 32], in which four groups have two bits of each element -> [n, m, 4, 2, 4].
+
+    Bits 2 i of byte j of word h of a group are element 16 h + 4 i + j.
+    """
+    words = np.ascontiguousarray(qh).view(np.uint32).reshape(len(qh), -1, 2, 4)
+    out = np.zeros((len(qh), words.shape[1], 4, 2), np.uint32)
+    for m in range(words.shape[1]):
+        for group, h, i in np.ndindex(4, 2, 4):
+            out[:, m, group, h] |= (words[:, m, h, i] >> np.uint32(2 * group) & PAIRS) << np.uint32(2 * i)
+    return out.view(np.uint8).reshape(len(qh), -1, 4, 2, 4)
+
+
 # ---- one function for each format
 
 
-def _nibbles(qs: U8) -> U8:
-    return np.concatenate([qs & 15, qs >> 4], axis=1)
+def _q4_0(blocks: U8) -> Planes:
+    b = blocks.view(Q4_0)[:, 0]
+    return {"w": b["qs"], "scales": _pair(b["d"])}
+
+
+def _q4_1(blocks: U8) -> Planes:
+    b = blocks.view(Q4_1)[:, 0]
+    return {"w": b["qs"], "scales": _pair(b["d"], b["m"])}
 
 
 def _fifth(qh: U8) -> npt.NDArray[Any]:
-    return np.unpackbits(qh, axis=1, bitorder="little") << np.uint8(4)
+    return _fifth_bits(np.unpackbits(qh, axis=1, bitorder="little")[:, None])
 
 
-def _q4_0(blocks: U8) -> Unpacked:
-    b = blocks.view(Q4_0)[:, 0]
-    return Unpacked(_nibbles(b["qs"]), _pair(b["d"]))
-
-
-def _q4_1(blocks: U8) -> Unpacked:
-    b = blocks.view(Q4_1)[:, 0]
-    return Unpacked(_nibbles(b["qs"]), _pair(b["d"], b["m"]))
-
-
-def _q5_0(blocks: U8) -> Unpacked:
+def _q5_0(blocks: U8) -> Planes:
     b = blocks.view(Q5_0)[:, 0]
-    return Unpacked(_nibbles(b["qs"]) | _fifth(b["qh"]), _pair(b["d"]))
+    return {"w": b["qs"], "high": _fifth(b["qh"]), "scales": _pair(b["d"])}
 
 
-def _q5_1(blocks: U8) -> Unpacked:
+def _q5_1(blocks: U8) -> Planes:
     b = blocks.view(Q5_1)[:, 0]
-    return Unpacked(_nibbles(b["qs"]) | _fifth(b["qh"]), _pair(b["d"], b["m"]))
+    return {"w": b["qs"], "high": _fifth(b["qh"]), "scales": _pair(b["d"], b["m"])}
 
 
-def _q8_0(blocks: U8) -> Unpacked:
+def _q8_0(blocks: U8) -> Planes:
     b = blocks.view(Q8_0)[:, 0]
-    return Unpacked(b["qs"].view(np.uint8), _pair(b["d"]))
-
-
-def _of_pairs(qs: U8) -> npt.NDArray[Any]:
-    """The nibbles of Q4_K and Q5_K: each 32 bytes have one group in their low nibbles, the next in their high ones."""
-    pairs = qs.reshape(-1, 4, 1, 32)
-    return np.concatenate([pairs & 15, pairs >> 4], axis=2).reshape(-1, 256)
+    return {"w": b["qs"], "scales": _pair(b["d"])}
 
 
 def _six_bits(b: Blocks) -> U32:
@@ -158,43 +198,43 @@ def _six_bits(b: Blocks) -> U32:
     return _with_bytes(_pair(b["d"], b["dmin"]), np.stack([scales, minima], axis=2).reshape(-1, 16))
 
 
-def _q4_k(blocks: U8) -> Unpacked:
+def _q4_k(blocks: U8) -> Planes:
     b = blocks.view(Q4_K)[:, 0]
-    return Unpacked(_of_pairs(b["qs"]), _six_bits(b))
+    return {"w": _split_nibbles(b["qs"].reshape(-1, 4, 32)), "scales": _six_bits(b)}
 
 
-def _q5_k(blocks: U8) -> Unpacked:
-    b = blocks.view(Q5_K)[:, 0]
-    high = b["qh"][:, None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
-    return Unpacked(_of_pairs(b["qs"]) | high.reshape(-1, 256) << 4, _six_bits(b))
-
-
+EIGHT = np.arange(8, dtype=np.uint8)[:, None]
 TWO_BITS = np.array([0, 2, 4, 6], np.uint8)[:, None]
 
 
-def _q6_k(blocks: U8) -> Unpacked:
+def _q5_k(blocks: U8) -> Planes:
+    b = blocks.view(Q5_K)[:, 0]
+    high = _fifth_bits(b["qh"][:, None, :] >> EIGHT & 1)
+    return {"w": _split_nibbles(b["qs"].reshape(-1, 4, 32)), "high": high, "scales": _six_bits(b)}
+
+
+def _q6_k(blocks: U8) -> Planes:
+    """Each half of 128 elements has its first two groups in the low nibbles of `ql`, the others in the high ones."""
     b = blocks.view(Q6_K)[:, 0]
-    ql = b["ql"].reshape(-1, 2, 64)
-    low = np.concatenate([ql & 15, ql >> 4], axis=2).reshape(-1, 256)
-    high = (b["qh"].reshape(-1, 2, 1, 32) >> TWO_BITS & 3).reshape(-1, 256)
-    return Unpacked(low | high << 4, _with_bytes(_pair(b["d"]), b["scales"]))
+    low = _split_nibbles(b["ql"].reshape(-1, 4, 32)).reshape(-1, 2, 2, 2, 16).swapaxes(2, 3)
+    high = _bit_pairs_of(b["qh"].reshape(-1, 2, 32))
+    return {"w": low, "high": high, "scales": _with_bytes(_pair(b["d"]), b["scales"])}
 
 
 def _bit_pairs(qs: U8) -> npt.NDArray[Any]:
     return (qs.reshape(-1, 2, 1, 32) >> TWO_BITS & 3).reshape(-1, 256)
 
 
-def _q2_k(blocks: U8) -> Unpacked:
+def _q2_k(blocks: U8) -> Planes:
     b = blocks.view(Q2_K)[:, 0]
-    return Unpacked(_bit_pairs(b["qs"]), _with_bytes(_pair(b["d"], b["dmin"]), b["scales"]))
+    return {"w": _nibbles(_bit_pairs(b["qs"])), "scales": _with_bytes(_pair(b["d"], b["dmin"]), b["scales"])}
 
 
-def _q3_k(blocks: U8) -> Unpacked:
+def _q3_k(blocks: U8) -> Planes:
     b = blocks.view(Q3_K)[:, 0]
-    high = b["hmask"][:, None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
-    return Unpacked(
-        _bit_pairs(b["qs"]) | high.reshape(-1, 256) << 2, _with_bytes(_pair(b["d"]), unpack_signed_scales(b["scales"]))
-    )
+    high = (b["hmask"][:, None, :] >> EIGHT & 1).reshape(-1, 256)
+    scales = _with_bytes(_pair(b["d"]), unpack_signed_scales(b["scales"]))
+    return {"w": _nibbles(_bit_pairs(b["qs"]) | high << 2), "scales": scales}
 
 
 UNPACK: dict[str, Unpack] = {
@@ -221,13 +261,14 @@ def form_of(type_name: str) -> Form:
     return Form(HALVES.get(type_name, "form_f32"), {})
 
 
-def packed(data: U8, type_name: str) -> dict[str, npt.NDArray[Any]]:
+def packed(data: U8, type_name: str) -> Planes:
     """Return rows of a file, uint8 [n_rows, row_bytes], in their form: arrays by the name of the binding.
 
     Rows of floats are padded to a multiple of four elements.
     """
     if type_name in UNPACK:
-        return _packed_blocks(data, type_name)
+        blocks = np.ascontiguousarray(data).reshape(-1, FORMATS[type_name].n_bytes)
+        return {name: np.ascontiguousarray(plane) for name, plane in UNPACK[type_name].planes(blocks).items()}
     rows = data.view(np.uint16) if type_name in HALVES else dequantize(data, type_name)
     padding = -rows.shape[1] % 4
     return {"w": np.pad(rows, ((0, 0), (0, padding))) if padding else rows}
@@ -238,20 +279,3 @@ def row_bytes(type_name: str, k: int) -> int:
     if type_name in UNPACK:
         return k if UNPACK[type_name].bits == 8 else k // 2
     return (2 if type_name in HALVES else 4) * (-(-k // 4) * 4)
-
-
-def _packed_blocks(data: U8, type_name: str) -> dict[str, npt.NDArray[Any]]:
-    row = UNPACK[type_name]
-    blocks = np.ascontiguousarray(data).reshape(-1, FORMATS[type_name].n_bytes)
-    codes, scales = row.blocks(blocks)
-    groups = codes.reshape(-1, 2, 16)
-    if row.bits == 8:
-        return {"w": codes.reshape(-1), "scales": scales.reshape(-1)}
-    out: dict[str, npt.NDArray[Any]] = {"w": groups[:, 0] & 15 | groups[:, 1] << 4, "scales": scales.reshape(-1)}
-    if row.bits == 5:
-        bits = codes.reshape(-1, 8, 4) >> 4 << np.arange(8, dtype=np.uint8)[:, None]
-        out["high"] = np.bitwise_or.reduce(bits, axis=1)
-    if row.bits == 6:
-        pairs = codes.reshape(-1, 2, 4, 4) >> 4 << TWO_BITS
-        out["high"] = np.bitwise_or.reduce(pairs, axis=2)
-    return out

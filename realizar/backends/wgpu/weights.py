@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
     from realizar.backends.wgpu.device import Device
     from realizar.runtime.weights import Tensor
 
-UPLOAD = 1 << 24
+UPLOAD = 1 << 22
 """Elements that are repacked and written at a time, so that temporaries stay small."""
+MAX_THREADS = 16
+"""Threads that repack."""
 
 
 class Part(NamedTuple):
@@ -118,11 +122,13 @@ class Weights:
         per_row = {name: array.nbytes for name, array in packed(tensors[0][:1], type_name).items()}
         buffers = {name: self._device.buffer(n * sum(map(len, tensors))) for name, n in per_row.items()}
         self.n_bytes += sum(buffer.size for buffer in buffers.values())
-        step, at = max(1, UPLOAD // k), 0
-        for rows in tensors:
-            for start in range(0, len(rows), step):
-                some = rows[start : start + step]
-                for name, array in packed(some, type_name).items():
-                    self._device.gpu.queue.write_buffer(buffers[name], at * per_row[name], np.ascontiguousarray(array))
-                at += len(some)
+        step = max(1, UPLOAD // k)
+        chunks = [rows[start : start + step] for rows in tensors for start in range(0, len(rows), step)]
+        starts = np.cumsum([0, *map(len, chunks)])
+        with ThreadPoolExecutor(min(len(chunks), MAX_THREADS, os.cpu_count() or 1)) as pool:
+            for group in range(0, len(chunks), MAX_THREADS):  # no more chunks at a time than threads
+                some = pool.map(lambda rows: packed(rows, type_name), chunks[group : group + MAX_THREADS])
+                for start, planes in zip(starts[group:].tolist(), some, strict=False):
+                    for name, array in planes.items():
+                        self._device.gpu.queue.write_buffer(buffers[name], start * per_row[name], array)
         return buffers
