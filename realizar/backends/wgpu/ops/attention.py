@@ -129,7 +129,8 @@ def _kv_constants(op: Node, low: Lowering) -> dict[str, Constant]:
     """Return the constants that say how keys and values are read."""
     n_head_kv, k_dim, v_dim = _kv_shape(op, low)
     shared: dict[str, Constant] = {
-        "N_HEAD_KV": n_head_kv, "K_DIM": k_dim, "V_DIM": v_dim, "Q_SIZE": k_dim + k_dim % 2
+        "N_HEAD_KV": n_head_kv, "K_DIM": k_dim, "V_DIM": v_dim, "Q_SIZE": k_dim + k_dim % 2,
+        "WIDE": next((wide for wide in (16, 32) if 2 * wide >= v_dim), 64),
     }  # fmt: skip
     if op.attrs["cache"] is None:
         return shared

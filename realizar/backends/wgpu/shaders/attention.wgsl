@@ -10,7 +10,9 @@
 const LANES = 64u;
 const LEAST = -3.4028235e38;
 const PAIRS = (V_DIM + 1u) / 2u;
-const OWN = (PAIRS + LANES - 1u) / LANES;
+const OWN = (PAIRS + WIDE - 1u) / WIDE;  // pairs of elements of a value that a lane sums, for one of KEY_GROUPS keys
+const KEY_GROUPS = LANES / WIDE;
+var<workgroup> sums_of_groups: array<vec2<f32>, LANES>;
 var<workgroup> query: array<f32, Q_SIZE>;
 var<workgroup> weights: array<f32, LANES>;
 var<workgroup> rows: array<u32, LANES>;
@@ -52,6 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var merged: array<vec2<f32>, OWN>;
     let range = bounds(i, n_keys(s), span);
+    let own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head / (N_HEAD / N_HEAD_KV));  // it is written
     var split = range.x / i32(SPLIT);
     var end_split = (range.y - 1) / i32(SPLIT) + 1;
     if (IS_PART) {
@@ -68,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let j = first + i32(lane);
             let is_seen = j >= range.x && j < to_key && sees(i, j, span);
             var own = LEAST;
-            var at = 0u;
+            var at = own_at;  // the memory of a key that is not seen may hold NaN
             if (is_seen) {
                 at = kv_row(s, j, head / (N_HEAD / N_HEAD_KV));
                 own = score(head, at, j - i);
@@ -81,16 +84,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             rows[lane] = at;
             sum_of_split = sum_of_split * faded + total(lane, p);
             for (var m = 0u; m < OWN; m += 1u) {
-                let pair = m * LANES + lane;
-                if (pair < PAIRS) {
-                    var values = part[m] * faded;
-                    for (var t = 0u; t < LANES; t += 1u) {
-                        let weight = weights[t];  // the memory of a key that is not seen may hold NaN
-                        if (weight != 0.0) { values += weight * values_of(rows[t], pair); }
-                    }
-                    part[m] = values;
+                let pair = min(m * WIDE + lane % WIDE, PAIRS - 1u);
+                var values = part[m] * faded;
+                for (var t = lane / WIDE; t < LANES; t += 4u * KEY_GROUPS) {  // four independent reads at a time
+                    let a = values_of(rows[t], pair);
+                    let b = values_of(rows[t + KEY_GROUPS], pair);
+                    let c = values_of(rows[t + 2u * KEY_GROUPS], pair);
+                    let d = values_of(rows[t + 3u * KEY_GROUPS], pair);
+                    values += weights[t] * a + weights[t + KEY_GROUPS] * b;
+                    values += weights[t + 2u * KEY_GROUPS] * c + weights[t + 3u * KEY_GROUPS] * d;
                 }
+                part[m] = values;
             }
+        }
+        if (KEY_GROUPS > 1u) {
+            workgroupBarrier();
+            sums_of_groups[lane] = part[0];
+            workgroupBarrier();
+            part[0] = vec2<f32>();
+            for (var g = 0u; g < KEY_GROUPS; g += 1u) { part[0] += sums_of_groups[g * WIDE + lane % WIDE]; }
         }
         let greatest_of_both = max(most, most_of_split);
         let fade = exp(most - greatest_of_both);
@@ -98,7 +110,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         most = greatest_of_both;
         sum = sum * fade + sum_of_split * fade_split;
         for (var m = 0u; m < OWN; m += 1u) { merged[m] = merged[m] * fade + part[m] * fade_split; }
-        workgroupBarrier();
     }
     let at_part = ((group.y * N_HEAD + head) * N_SPLITS + group.z) * (2u * PAIRS + 2u);
     if (IS_PART && lane == 0u) {
@@ -106,8 +117,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         y[at_part + 1u] = sum;
     }
     for (var m = 0u; m < OWN; m += 1u) {
-        let pair = m * LANES + lane;
-        if (pair >= PAIRS) { continue; }
+        let pair = m * WIDE + lane;
+        if (lane >= WIDE || pair >= PAIRS) { continue; }
         if (IS_PART) {
             y[at_part + 2u + 2u * pair] = merged[m].x;
             y[at_part + 3u + 2u * pair] = merged[m].y;

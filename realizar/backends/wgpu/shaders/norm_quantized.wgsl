@@ -9,29 +9,33 @@ const RMS_NORM = 0u;
 const LAYER_NORM = 1u;
 const INVOCATIONS = 256u;
 const LANES = INVOCATIONS;
+const OWN = (N + 4u * INVOCATIONS - 1u) / (4u * INVOCATIONS);
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group.y;
     let start = row * X_LD + X_AT;
-    var shift = 0.0;
+    var own: array<vec4<f32>, OWN>;
+    for (var m = 0u; m < OWN; m += 1u) {
+        let i = 4u * (m * INVOCATIONS + lane);
+        if (i < N) { own[m] = vec4<f32>(x[start + i], x[start + i + 1u], x[start + i + 2u], x[start + i + 3u]); }
+    }
     var part = 0.0;
     if (KIND == LAYER_NORM) {
-        for (var i = lane; i < N; i += INVOCATIONS) { part += x[start + i]; }
-        shift = total(lane, part) / f32(N);
+        for (var m = 0u; m < OWN; m += 1u) { part += dot(own[m], vec4<f32>(1.0)); }
+        let mean = total(lane, part) / f32(N);
         part = 0.0;
+        for (var m = 0u; m < OWN; m += 1u) {
+            if (4u * (m * INVOCATIONS + lane) < N) { own[m] -= mean; }
+        }
     }
-    for (var i = lane; i < N; i += INVOCATIONS) {
-        let v = x[start + i] - shift;
-        part += v * v;
-    }
+    for (var m = 0u; m < OWN; m += 1u) { part += dot(own[m], own[m]); }
     let scale = 1.0 / sqrt(total(lane, part) / f32(N) + EPS);
-    for (var first = 0u; first < N; first += 4u * INVOCATIONS) {
-        let i = first + 4u * lane;
-        var v = vec4<f32>();
+    for (var m = 0u; m < OWN; m += 1u) {
+        let i = 4u * (m * INVOCATIONS + lane);
+        var v = own[m] * scale;
         if (i < N) {
             for (var j = 0u; j < 4u; j += 1u) {
-                v[j] = (x[start + i + j] - shift) * scale;
                 if (N_WEIGHT > 0u) { v[j] *= weight[i + j]; }
                 if (N_BIAS > 0u) { v[j] += bias[i + j]; }
                 if (KEEPS) { y[row * Y_LD + Y_AT + i + j] = v[j]; }
