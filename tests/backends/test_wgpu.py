@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from realizar import LLM
+from realizar.backends.wgpu import backend, device
 from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.backends.wgpu.forms import UNPACK
 from realizar.engine.engine import Engine
@@ -88,9 +89,9 @@ def test_a_cached_prefix_is_reused(make):
 
 
 def session(model, type_name="f32", **options):  # noqa: F811
-    backend = WgpuBackend()
+    own = WgpuBackend()
     options = {"activations": "f32", "kv_type": type_name, **options}
-    return Session(model, model.plan(passes=backend.passes), backend=backend, **options)
+    return Session(model, model.plan(passes=own.passes), backend=own, **options)
 
 
 def test_prompts_of_parts(model):  # noqa: F811
@@ -131,21 +132,21 @@ def test_products_with_weights_of_each_format(type_name, tmp_path):
             assert relative_error(found, want) < (TOLERANCE if has_kernel else 2e-2)
 
 
-def last_products(tiny, activations, n, device=None):
+def last_products(tiny, activations, n, changes=None):
     """Return the logits of n rows that are given in place of the last norm, by the wgpu and by the CPU backend."""
     graph = tiny.graphs["decode"]
     node = next(node for node in graph.nodes if graph.outputs["logits"] in node.outputs)
     given = [graph.values[node.inputs[0]].name]
-    backend = WgpuBackend()
-    if device is not None:
-        backend.device = replace(backend.device, **device)
+    own = WgpuBackend()
+    if changes is not None:
+        own.device = replace(own.device, **changes)
     options = {"activations": activations, "kv_type": "f32"}
     rng = np.random.default_rng(0)
     x = {given[0]: rng.standard_normal((n, *graph.values[node.inputs[0]].shape), np.float32)}
     found = []
-    for own in (backend, None):
-        plan = tiny.plan(overrides=given, **({} if own is None else {"passes": own.passes}))
-        made = Session(tiny, plan, backend=own, **options)
+    for one in (own, None):
+        plan = tiny.plan(overrides=given, **({} if one is None else {"passes": one.passes}))
+        made = Session(tiny, plan, backend=one, **options)
         found.append(made.step([(0, 0, random_tokens(n))], x)["logits"])
     return found
 
@@ -174,9 +175,7 @@ def test_splits_of_long_sequences_do_not_change_bits(tmp_path):
 def test_encoders(name, tmp_path):
     with encoders.tiny(name, tmp_path) as tiny:
         tiny.__dict__["tokenizer"] = FakeTokenizer()
-        cpu, wgpu = (
-            encoders.engine(tiny, backend=backend, activations="f32", kv_type="f32") for backend in ("cpu", "wgpu")
-        )
+        cpu, wgpu = (encoders.engine(tiny, backend=own, activations="f32", kv_type="f32") for own in ("cpu", "wgpu"))
         texts = encoders.TEXTS[:2]
         for found, want in zip(encoded(wgpu, *texts), encoded(cpu, *texts), strict=True):
             assert relative_error(found, want) < TOLERANCE
@@ -187,15 +186,25 @@ def test_ops_of_plugins(plugin, tmp_path):  # noqa: F811
         path = smooth.file.path
     params = {"n_ctx": 64, "n_batch": 16, "activations": "f32", "kv_type": "f32"}
     found = {}
-    for backend in ("wgpu", "cpu"):
-        with LLM(path, backend=backend, n_threads=1, **params) as llm:
-            found[backend] = llm.logits(random_tokens(20))
+    for name in ("wgpu", "cpu"):
+        with LLM(path, backend=name, n_threads=1, **params) as llm:
+            found[name] = llm.logits(random_tokens(20))
     assert relative_error(found["wgpu"], found["cpu"]) < TOLERANCE
 
 
 def test_types_of_the_cache_without_a_kernel_are_errors():
     with pytest.raises(ParameterError, match="kv_type='q4': the wgpu backend has kernels for 'f16' and 'f32' alone"):
         LLM(LLAMA, n_ctx=64, backend="wgpu", kv_type="q4")
+
+
+def test_a_lost_device_is_a_typed_error(monkeypatch):
+    own = device._open.__wrapped__(os.getpid())  # not the one that other tests share
+    monkeypatch.setattr(backend, "open_device", lambda: own)
+    with LLM(LLAMA, n_ctx=64, backend="wgpu") as llm:
+        llm.logits([1, 2])
+        own.gpu.destroy()
+        with pytest.raises(DeviceError, match="refuses"):
+            llm.logits([1, 2])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from realizar.errors import DeviceError, ParameterError, RealizarError
+from realizar.errors import DeviceError, ParameterError, RealizarError, describe_exception
 
 WANTED = ("subgroup", "shader-f16", "timestamp-query")
 """Features that faster kernels use; a device is asked for those that its adapter has."""
@@ -79,8 +79,8 @@ class Device:
             return self.gpu.create_buffer(size=size, usage=kind)
         except wgpu.GPUError as error:
             raise ParameterError(
-                f"{self.name} has no memory for {size / 2**20:.0f} MiB more ({first_line(error)}); use a smaller "
-                "model, n_ctx or n_seqs"
+                f"{self.name} has no memory for {size / 2**20:.0f} MiB more ({describe_exception(error)}); use a "
+                "smaller model, n_ctx or n_seqs"
             ) from error
 
 
@@ -110,8 +110,8 @@ def _open(pid: int) -> Device:
         gpu = adapter.request_device_sync(required_features=features, required_limits=limits)
     except (RuntimeError, wgpu.GPUError) as error:
         raise DeviceError(
-            f"backend='wgpu' found no adapter that it can open ({first_line(error)}); install a driver with Vulkan, "
-            "Metal or DX12 (docs/gpu.md)"
+            f"backend='wgpu' found no adapter that it can open ({describe_exception(error)}); install a driver with "
+            "Vulkan, Metal or DX12 (docs/gpu.md)"
         ) from error
     info = adapter.info
     is_software = info["adapter_type"] == SOFTWARE
@@ -119,8 +119,3 @@ def _open(pid: int) -> Device:
         f"{info['device']} ({info['backend_type']})", is_software, not is_software, frozenset(features),
         min(gpu.limits["max-storage-buffer-binding-size"], gpu.limits["max-buffer-size"]), gpu, pid,
     )  # fmt: skip
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; drivers write many."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

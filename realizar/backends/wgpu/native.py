@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from realizar.errors import DeviceError
+from realizar.errors import DeviceError, describe_exception
 
 if TYPE_CHECKING:
     from realizar.backends.wgpu.device import Device
@@ -65,8 +65,10 @@ class Commands:
     """
 
     def __init__(self, device: Device) -> None:
+        import wgpu
         from wgpu.backends.wgpu_native._ffi import ffi, lib
 
+        self._errors = (RuntimeError, wgpu.GPUError)
         self._device, self._ffi, self._lib = device, ffi, lib
         self._status: list[int] = []
         callback = ffi.callback("void(WGPUMapAsyncStatus, WGPUStringView, void *, void *)", self._mapped)
@@ -92,8 +94,8 @@ class Commands:
             for copy in copies:
                 encoder.copy_buffer_to_buffer(*copy)
             self._device.gpu.queue.submit([encoder.finish()])
-        except RuntimeError as error:  # wgpu.GPUError is one
-            raise DeviceError(f"{self._device.name} refuses a step: {error}") from error
+        except self._errors as error:
+            raise DeviceError(f"{self._device.name} refuses a step: {describe_exception(error)}") from error
 
     def _dispatch(self, compute: Any, step: Any, calls: Iterable[Call]) -> None:
         lib, null = self._lib, self._ffi.NULL
@@ -109,8 +111,11 @@ class Commands:
             dispatch(compute, x, y, z)
 
     def write(self, buffer: Any, at: int, data: npt.NDArray[Any]) -> None:
-        """Write an array into a buffer, before the dispatches that are submitted later."""
-        self._device.gpu.queue.write_buffer(buffer, at, data)
+        """Write an array into a buffer, before the dispatches that are submitted later; raises like `submit`."""
+        try:
+            self._device.gpu.queue.write_buffer(buffer, at, data)
+        except self._errors as error:
+            raise DeviceError(f"{self._device.name} refuses data: {describe_exception(error)}") from error
 
     def read(self, staging: Any, n_bytes: int) -> npt.NDArray[np.uint8]:
         """Wait for all work, and return a copy of the first n_bytes of a buffer that was made to be read.
@@ -123,10 +128,11 @@ class Commands:
         lib, buffer = self._lib, staging._internal
         self._status.clear()
         lib.wgpuBufferMapAsync(buffer, lib.WGPUMapMode_Read, 0, n_bytes, self._on_mapped[0])
-        while not self._status:
-            lib.wgpuDevicePoll(self._device.gpu._internal, True, self._ffi.NULL)
-        if self._status[0] != lib.WGPUMapAsyncStatus_Success:
-            raise DeviceError(f"{self._device.name} was lost: a result cannot be read (status {self._status[0]})")
+        is_idle = False
+        while not self._status and not is_idle:  # an idle device has called back
+            is_idle = bool(lib.wgpuDevicePoll(self._device.gpu._internal, True, self._ffi.NULL))
+        if self._status != [lib.WGPUMapAsyncStatus_Success]:
+            raise DeviceError(f"{self._device.name} was lost: a result cannot be read; open the model again")
         found = lib.wgpuBufferGetConstMappedRange(buffer, 0, n_bytes)
         out = np.frombuffer(self._ffi.buffer(found, n_bytes), np.uint8).copy()
         lib.wgpuBufferUnmap(buffer)
