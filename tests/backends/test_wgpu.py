@@ -10,6 +10,7 @@ from realizar import LLM
 from realizar.backends.wgpu import backend, device
 from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.backends.wgpu.forms import UNPACK
+from realizar.backends.wgpu.ops import linear
 from realizar.engine.engine import Engine
 from realizar.errors import DeviceError, ParameterError
 from realizar.params import EngineParams, SamplingParams
@@ -157,6 +158,15 @@ def test_tiles(type_name, tmp_path):
     with tiny_model(architecture("llama"), tiny_metadata("llama"), type_name, tmp_path) as tiny:
         found, want = last_products(tiny, "int8", 70, {"uses_tiles": True})
         assert relative_error(found, want) < TOLERANCE
+
+
+def test_teams_in_subgroups(monkeypatch, tmp_path):
+    """Sums within subgroups, which a software adapter has with as few as four invocations."""
+    monkeypatch.setattr(linear, "TEAMS", ((4, 64), (4, 64)))
+    with tiny_model(architecture("llama"), tiny_metadata("llama"), "Q4_K", tmp_path) as tiny:
+        for n in (1, 3):
+            found, want = last_products(tiny, "int8", n, {"subgroup_size": 4})
+            assert relative_error(found, want) < TOLERANCE
 
 
 def test_splits_of_long_sequences_do_not_change_bits(tmp_path):

@@ -16,6 +16,8 @@ LIMITS = (
     "max-compute-workgroup-storage-size", "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x",
 )  # fmt: skip
 """Limits that are asked for as high as the adapter has them; WebGPU's defaults suit phones."""
+LEAST_SUBGROUP = 16
+"""Teams of a product have as many invocations; smaller subgroups exchange through memory."""
 SOFTWARE = "CPU"
 """`adapter_type` of an adapter that computes on the CPU, such as lavapipe."""
 
@@ -32,6 +34,8 @@ class Device:
         Whether it computes on the CPU.
     uses_tiles : bool
         Whether products with many rows use tiles, which a software adapter takes seconds to compile.
+    subgroup_size : int
+        Invocations that can exchange numbers without memory, at least; 0: none, or too few to be of use.
     features : frozenset of str
         Those of `WANTED` that it has.
     max_binding : int
@@ -46,6 +50,7 @@ class Device:
     name: str
     is_software: bool
     uses_tiles: bool
+    subgroup_size: int
     features: frozenset[str]
     max_binding: int
     gpu: Any
@@ -116,6 +121,14 @@ def _open(pid: int) -> Device:
     info = adapter.info
     is_software = info["adapter_type"] == SOFTWARE
     return Device(
-        f"{info['device']} ({info['backend_type']})", is_software, not is_software, frozenset(features),
-        min(gpu.limits["max-storage-buffer-binding-size"], gpu.limits["max-buffer-size"]), gpu, pid,
+        f"{info['device']} ({info['backend_type']})", is_software, not is_software, _subgroup_size(adapter),
+        frozenset(features), min(gpu.limits["max-storage-buffer-binding-size"], gpu.limits["max-buffer-size"]), gpu,
+        pid,
     )  # fmt: skip
+
+
+def _subgroup_size(adapter: Any) -> int:
+    """Return the least size of subgroups, if the adapter has them and it is at least `LEAST_SUBGROUP`."""
+    info = adapter.info
+    size = int(info.get("subgroup_min_size", info.get("stackgroup_min_size", 0)))  # so called in wgpu 0.32
+    return size if "subgroup" in adapter.features and size >= LEAST_SUBGROUP else 0

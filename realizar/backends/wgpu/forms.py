@@ -257,7 +257,14 @@ def form_of(type_name: str) -> Form:
     """Return the form of a format."""
     if type_name in UNPACK:
         row = UNPACK[type_name]
-        return Form("form_blocks", {"BITS": row.bits, "HALVES": row.group == 16, "SCALE_OF": row.scale_of})
+        has_high = row.bits in (5, 6)
+        constants: dict[str, Constant] = {
+            "BITS": row.bits,
+            "HAS_HIGH": has_high,
+            "HALVES": row.group == 16,
+            "SCALE_OF": row.scale_of,
+        }
+        return Form("form_blocks", constants)
     return Form(HALVES.get(type_name, "form_f32"), {})
 
 

@@ -22,6 +22,10 @@ Constant = int | float | bool | str
 _BINDING = re.compile(r"@group\(1\) @binding\((\d+)\) var<storage, (read|read_write)> (\w+)")
 
 
+_CONDITION = re.compile(r"^// if (\w+)\n(.*?)^// end\n", re.DOTALL | re.MULTILINE)
+"""Lines that a kernel has only if a constant is true: bindings above all, each of which takes time to encode."""
+
+
 class Binding(NamedTuple):
     """One of a kernel's buffers in bind group 1: its number and name, and whether it is written."""
 
@@ -124,6 +128,7 @@ def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: 
 
 def _source(name: str, constants: Mapping[str, Constant], parts: Sequence[str]) -> str:
     text = "\n".join(_text(part) for part in ("step", *parts, name))
+    text = _CONDITION.sub(lambda found: found[2] if constants.get(found[1]) else "", text)
     for key, value in constants.items():
         if isinstance(value, str):
             text = text.replace(f"${{{key}}}", value)

@@ -115,7 +115,7 @@ class Lowering:
         Key of scratch memory -> indices of the first and the last op that use it.
     places : dict
         Places of scratch memory, by key.
-    uses_tiles : bool
+    uses_tiles, subgroup_size
         See `Device`.
     made : list of wgpu buffer
         Buffers of the program, besides those of values.
@@ -132,7 +132,7 @@ class Lowering:
         self.places: dict[Hashable, Place] = {}
         self.made: list[Any] = []
         self._shared: dict[tuple[str, int], Any] = {}
-        self.uses_tiles = device.uses_tiles
+        self.uses_tiles, self.subgroup_size = device.uses_tiles, device.subgroup_size
         self.rounded = RoundedInputs(plan, tensors, params.activations)
 
     def place(self, i: int) -> Place:

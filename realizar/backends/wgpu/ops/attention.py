@@ -35,7 +35,7 @@ FOUR_WORDS: dict[str, Constant] = {
 }
 """WGSL of a product of a query with a key that is read in one or four words at a time."""
 NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
-NO_BIAS: dict[str, Constant] = {"HAS_ALIBI": False, "N_BIAS": 0}
+NO_BIAS: dict[str, Constant] = {"HAS_BIASES": False, "HAS_ALIBI": False, "N_BIAS": 0}
 UNMASKED: dict[str, Constant] = {
     "N_WINDOW": 0, "N_SKIP": 0, "SOFTCAP": 0.0, "IS_CAUSAL": True, "IS_CHUNKED": False, "HAS_SINKS": False,
     "N_KEYS": "n_of_sequence",
@@ -170,13 +170,13 @@ def _biases(op: Node, low: Lowering, n_head: int, buffers: dict[str, Any]) -> di
         buffers["sinks"], _ = low.vector(attrs["sinks"])
     if attrs["alibi"]:
         buffers["biases"] = low.floats(alibi_slopes(n_head, attrs["alibi"]).astype(np.float32))
-        return {"HAS_ALIBI": True, "N_BIAS": 0}
+        return {"HAS_BIASES": True, "HAS_ALIBI": True, "N_BIAS": 0}
     table = None if attrs["buckets"] is None else low.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, n_head, low.params.n_ctx)
     if bias is None:
         return NO_BIAS
     buffers["biases"] = low.floats(bias)
-    return {"HAS_ALIBI": False, "N_BIAS": bias.shape[1]}
+    return {"HAS_BIASES": True, "HAS_ALIBI": False, "N_BIAS": bias.shape[1]}
 
 
 def _mla_attention(op: Node, low: Lowering) -> Sequence[Work] | None:

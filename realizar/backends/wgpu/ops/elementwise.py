@@ -37,7 +37,7 @@ FORMULAS = {
 """Op -> its result from p, an element of its first input, and q, of the second or of its weight."""
 
 
-NO_SECOND: dict[str, Constant] = {"B_N": 1, "B_REPEAT": 1, "B_LD": 0, "B_AT": 0}
+NO_SECOND: dict[str, Constant] = {"HAS_SECOND": False, "B_N": 1, "B_REPEAT": 1, "B_LD": 0, "B_AT": 0}
 """Constants for a formula that does not use q."""
 ROUNDED_ELEMENTS = 256
 """Elements that one workgroup of shaders/elementwise_quantized.wgsl rounds."""
@@ -54,6 +54,7 @@ def _lower(op: Node, low: Lowering) -> Sequence[Work]:
         buffers["b"] = low.place(op.inputs[1])
         n = prod(low.plan.shapes[op.inputs[1]])
         constants.update(B_N=n, B_REPEAT=1 if n == 1 else x.n // n)
+    constants["HAS_SECOND"] = "b" in buffers
     rounding = low.rounded.of_output(op)
     if rounding is None:
         buffers["y"] = y

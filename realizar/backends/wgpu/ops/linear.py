@@ -32,8 +32,10 @@ ROWS_OF_INT8 = (1, 2, 4, 8)
 """The same for activations of int8."""
 MANY, TILE = 1 << 31, 64
 """Any number of rows: shaders/linear_tiles.wgsl computes tiles of this many rows of the weight and of the step."""
-INVOCATIONS, WEIGHT_ROWS = 64, 2
-"""Invocations of a workgroup of shaders/linear_int8.wgsl, and rows of the weight that a team of them computes."""
+TEAMS = ((16, 128), (32, 64))
+"""Invocations that share a row of a weight, and those of a workgroup, of shaders/linear_int8.wgsl; for long rows."""
+INVOCATIONS = 64
+"""Invocations of a workgroup of shaders/linear.wgsl."""
 MAX_OUTPUTS = 3
 """Values that one dispatch writes, at most."""
 
@@ -106,10 +108,13 @@ def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispat
 
 def _int8(low: Lowering, act: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
     """Return the product with activations of int8, for `rows` rows of the step at a time."""
-    lanes = 16 if product.matrix.k <= 4096 else 32
-    constants = {"INVOCATIONS": INVOCATIONS, "LANES": lanes, "N_ROW": rows, "R": WEIGHT_ROWS}
-    n_out = INVOCATIONS // lanes * WEIGHT_ROWS
-    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, n_out)
+    lanes, invocations = TEAMS[product.matrix.k > 4096]
+    has_subgroups = low.subgroup_size >= lanes
+    constants: dict[str, Constant] = {
+        "INVOCATIONS": invocations, "LANES": lanes, "N_ROW": rows, "HAS_SUBGROUPS": has_subgroups,
+        "USES_MEMORY": not has_subgroups,
+    }  # fmt: skip
+    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, invocations // lanes)
 
 
 def _dispatches(

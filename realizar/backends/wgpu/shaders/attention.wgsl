@@ -3,8 +3,12 @@
 // attention_merge.wgsl, with the same bits. cached_kv.wgsl or step_kv.wgsl says how keys and values are read, mask.wgsl
 // which are seen.
 @group(1) @binding(0) var<storage, read> q: array<f32>;
+// if HAS_BIASES
 @group(1) @binding(3) var<storage, read> biases: array<f32>;
+// end
+// if HAS_SINKS
 @group(1) @binding(4) var<storage, read> sinks: array<f32>;
+// end
 @group(1) @binding(5) var<storage, read_write> y: array<f32>;
 
 const LANES = 64u;
@@ -20,8 +24,12 @@ var<workgroup> rows: array<u32, LANES>;
 fn source(i: u32) -> f32 { return q[i]; }
 
 fn bias(head: u32, distance: i32) -> f32 {
-    if (HAS_ALIBI) { return -biases[head] * f32(abs(distance)); }
-    if (N_BIAS > 0u) { return biases[head * N_BIAS + u32(distance + i32(N_BIAS / 2u))]; }
+// if HAS_ALIBI
+    return -biases[head] * f32(abs(distance));
+// end
+// if N_BIAS
+    return biases[head * N_BIAS + u32(distance + i32(N_BIAS / 2u))];
+// end
     return 0.0;
 }
 
@@ -48,10 +56,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     var most = LEAST;
     var sum = 0.0;
-    if (HAS_SINKS && !IS_PART) {
+// if HAS_SINKS
+    if (!IS_PART) {
         most = sinks[head];
         sum = 1.0;
     }
+// end
     var merged: array<vec2<f32>, OWN>;
     let range = bounds(i, n_keys(s), span);
     let own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head / (N_HEAD / N_HEAD_KV));  // it is written

@@ -1,6 +1,8 @@
 // Merges what attention.wgsl has computed of each SPLIT keys: one workgroup for a head of a row.
 @group(1) @binding(0) var<storage, read> parts: array<f32>;
+// if HAS_SINKS
 @group(1) @binding(1) var<storage, read> sinks: array<f32>;
+// end
 @group(1) @binding(2) var<storage, read_write> y: array<f32>;
 
 const LEAST = -3.4028235e38;
@@ -16,10 +18,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var most = LEAST;
         var sum = 0.0;
         var merged = 0.0;
-        if (HAS_SINKS) {
-            most = sinks[head];
-            sum = 1.0;
-        }
+// if HAS_SINKS
+        most = sinks[head];
+        sum = 1.0;
+// end
         for (var split = range.x / i32(SPLIT); split <= (range.y - 1) / i32(SPLIT); split += 1) {
             let at = ((group.y * N_HEAD + head) * N_SPLITS + u32(split)) * (2u * PAIRS + 2u);
             let greatest_of_both = max(most, parts[at]);

@@ -3,7 +3,9 @@
 // a word of fifth bits more, with six two words of bit pairs, in a plane of its own; with eight they have eight words of
 // bytes. An element is scale * code + minimum.
 @group(1) @binding(0) var<storage, read> w: array<vec4<u32>>;
+// if HAS_HIGH
 @group(1) @binding(8) var<storage, read> high: array<u32>;
+// end
 @group(1) @binding(9) var<storage, read> scales: array<u32>;
 
 const GROUPS = ROW_FOURS / 8u;
@@ -14,10 +16,10 @@ fn codes(row: u32, c: u32) -> vec4<i32> {
     let i = c % 8u;
     if (BITS == 8u) { return unpack4xI8(w[2u * group + i / 4u][i % 4u]); }
     let low = (w[group][i % 4u] >> (4u * (i / 4u))) & 0x0f0f0f0fu;
+// if HAS_HIGH
     if (BITS == 5u) { return unpack4xI8(low | (((high[group] >> i) & 0x01010101u) << 4u)); }
-    if (BITS == 6u) {
-        return unpack4xI8(low | (((high[2u * group + i / 4u] >> (2u * (i % 4u))) & 0x03030303u) << 4u));
-    }
+    return unpack4xI8(low | (((high[2u * group + i / 4u] >> (2u * (i % 4u))) & 0x03030303u) << 4u));
+// end
     return unpack4xI8(low);
 }
 
@@ -25,23 +27,27 @@ fn codes(row: u32, c: u32) -> vec4<i32> {
 fn first_codes(group: u32) -> vec4<u32> {
     if (BITS == 8u) { return w[2u * group]; }
     let low = w[group] & vec4<u32>(0x0f0f0f0fu);
-    if (BITS == 4u) { return low; }
+// if HAS_HIGH
     if (BITS == 5u) {
         return low | (((vec4<u32>(high[group]) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(0x01010101u)) << vec4<u32>(4u));
     }
     return low | (((vec4<u32>(high[2u * group]) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(0x03030303u)) << vec4<u32>(4u));
+// end
+    return low;
 }
 
 // Codes 16 to 31.
 fn last_codes(group: u32) -> vec4<u32> {
     if (BITS == 8u) { return w[2u * group + 1u]; }
     let low = (w[group] >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
-    if (BITS == 4u) { return low; }
+// if HAS_HIGH
     if (BITS == 5u) {
         return low | (((vec4<u32>(high[group]) >> vec4<u32>(4u, 5u, 6u, 7u)) & vec4<u32>(0x01010101u)) << vec4<u32>(4u));
     }
     let pairs = vec4<u32>(high[2u * group + 1u]) >> vec4<u32>(0u, 2u, 4u, 6u);
     return low | ((pairs & vec4<u32>(0x03030303u)) << vec4<u32>(4u));
+// end
+    return low;
 }
 
 fn signed_byte(word: u32, i: u32) -> f32 { return f32(unpack4xI8(word)[i]); }

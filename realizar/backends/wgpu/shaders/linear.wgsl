@@ -1,8 +1,12 @@
 // y = W x + b (+ residual) in float32, for one or four rows of the step at a time. LANES invocations share a row of W;
 // the order of a sum depends neither on the number of rows nor on the other rows of the step.
 @group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
+// if HAS_BIAS
 @group(1) @binding(2) var<storage, read> bias: array<f32>;
+// end
+// if HAS_RESIDUAL
 @group(1) @binding(3) var<storage, read> residual: array<f32>;
+// end
 ${STORE}
 
 alias Sums = ${SUMS};
@@ -32,7 +36,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (lane >= N_ROW || row > last || out >= N_OUT) { return; }
     var sum = 0.0;
     for (var i = 0u; i < LANES; i += 1u) { sum += parts[id - lane + i]${OWN}; }
-    if (HAS_BIAS) { sum += bias[FIRST_OUT + out]; }
-    if (HAS_RESIDUAL) { sum += residual[row * RESIDUAL_LD + RESIDUAL_AT + FIRST_OUT + out]; }
+// if HAS_BIAS
+    sum += bias[FIRST_OUT + out];
+// end
+// if HAS_RESIDUAL
+    sum += residual[row * RESIDUAL_LD + RESIDUAL_AT + FIRST_OUT + out];
+// end
     store(row, FIRST_OUT + out, sum);
 }

@@ -1,8 +1,12 @@
 // y = W x + b (+ residual) for many rows of the step, with activations of int8 (quantize.wgsl): a workgroup computes
 // TILE rows of W for TILE rows of the step, two groups of 32 elements at a time, which it keeps in workgroup memory.
 @group(1) @binding(1) var<storage, read> act: array<vec4<u32>>;
+// if HAS_BIAS
 @group(1) @binding(2) var<storage, read> bias: array<f32>;
+// end
+// if HAS_RESIDUAL
 @group(1) @binding(3) var<storage, read> residual: array<f32>;
+// end
 ${STORE}
 
 const TILE = 64u;
@@ -79,8 +83,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let row = first_row + wide + WIDE * j;
             if (out < N_OUT && row < end) {
                 var sum = sums[i][j];
-                if (HAS_BIAS) { sum += bias[FIRST_OUT + out]; }
-                if (HAS_RESIDUAL) { sum += residual[row * RESIDUAL_LD + RESIDUAL_AT + FIRST_OUT + out]; }
+// if HAS_BIAS
+                sum += bias[FIRST_OUT + out];
+// end
+// if HAS_RESIDUAL
+                sum += residual[row * RESIDUAL_LD + RESIDUAL_AT + FIRST_OUT + out];
+// end
                 store(row, FIRST_OUT + out, sum);
             }
         }

@@ -1,7 +1,11 @@
 // Norms and softmax over N elements: one workgroup computes one of the vectors of a row.
 @group(1) @binding(0) var<storage, read> x: array<f32>;
+// if N_WEIGHT
 @group(1) @binding(1) var<storage, read> weight: array<f32>;
+// end
+// if N_BIAS
 @group(1) @binding(2) var<storage, read> bias: array<f32>;
+// end
 @group(1) @binding(3) var<storage, read_write> y: array<f32>;
 
 const RMS_NORM = 0u;
@@ -37,8 +41,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let scale = 1.0 / sqrt(total(lane, part) / f32(N) + EPS);
     for (var i = lane; i < N; i += LANES) {
         var v = (x[start + i] - shift) * scale;
-        if (N_WEIGHT > 0u) { v *= weight[(group.x * N + i) % N_WEIGHT]; }
-        if (N_BIAS > 0u) { v += bias[(group.x * N + i) % N_BIAS]; }
+// if N_WEIGHT
+        v *= weight[(group.x * N + i) % N_WEIGHT];
+// end
+// if N_BIAS
+        v += bias[(group.x * N + i) % N_BIAS];
+// end
         y[to + i] = v;
     }
 }

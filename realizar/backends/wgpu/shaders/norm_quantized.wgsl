@@ -1,9 +1,15 @@
 // Norms over a whole row of N elements, rounded to int8 (quantize.wgsl); in float32 too, if KEEPS.
 @group(1) @binding(0) var<storage, read> x: array<f32>;
+// if N_WEIGHT
 @group(1) @binding(1) var<storage, read> weight: array<f32>;
+// end
+// if N_BIAS
 @group(1) @binding(2) var<storage, read> bias: array<f32>;
+// end
 @group(1) @binding(3) var<storage, read_write> act: array<u32>;
+// if KEEPS
 @group(1) @binding(4) var<storage, read_write> y: array<f32>;
+// end
 
 const RMS_NORM = 0u;
 const LAYER_NORM = 1u;
@@ -36,9 +42,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var v = own[m] * scale;
         if (i < N) {
             for (var j = 0u; j < 4u; j += 1u) {
-                if (N_WEIGHT > 0u) { v[j] *= weight[i + j]; }
-                if (N_BIAS > 0u) { v[j] += bias[i + j]; }
-                if (KEEPS) { y[row * Y_LD + Y_AT + i + j] = v[j]; }
+// if N_WEIGHT
+                v[j] *= weight[i + j];
+// end
+// if N_BIAS
+                v[j] += bias[i + j];
+// end
+// if KEEPS
+                y[row * Y_LD + Y_AT + i + j] = v[j];
+// end
             }
         }
         quantize(lane, row, i, v);
