@@ -9,7 +9,7 @@ from typing import Any
 
 from realizar.errors import DeviceError, ParameterError, RealizarError, describe_exception
 
-WANTED = ("subgroup", "shader-f16", "timestamp-query")
+WANTED = ("subgroup",)
 """Features that faster kernels use; a device is asked for those that its adapter has."""
 LIMITS = (
     "max-buffer-size", "max-storage-buffer-binding-size", "max-storage-buffers-per-shader-stage",
@@ -36,8 +36,6 @@ class Device:
         Whether products with many rows use tiles, which a software adapter takes seconds to compile.
     subgroup_size : int
         Invocations that can exchange numbers without memory, at least; 0: none, or too few to be of use.
-    features : frozenset of str
-        Those of `WANTED` that it has.
     max_binding : int
         Bytes of one buffer that a kernel can read.
     gpu : wgpu.GPUDevice
@@ -51,7 +49,6 @@ class Device:
     is_software: bool
     uses_tiles: bool
     subgroup_size: int
-    features: frozenset[str]
     max_binding: int
     gpu: Any
     pid: int
@@ -122,7 +119,7 @@ def _open(pid: int) -> Device:
     is_software = info["adapter_type"] == SOFTWARE
     return Device(
         f"{info['device']} ({info['backend_type']})", is_software, not is_software, _subgroup_size(adapter),
-        frozenset(features), min(gpu.limits["max-storage-buffer-binding-size"], gpu.limits["max-buffer-size"]), gpu,
+        min(gpu.limits["max-storage-buffer-binding-size"], gpu.limits["max-buffer-size"]), gpu,
         pid,
     )  # fmt: skip
 
