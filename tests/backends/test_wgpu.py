@@ -1,6 +1,7 @@
 """The wgpu backend gives the results of the CPU backend, except for rounding; on any adapter, also one in software."""
 
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.backends.wgpu.forms import UNPACK
 from realizar.backends.wgpu.ops import linear
 from realizar.engine.engine import Engine
-from realizar.errors import DeviceError, ParameterError
+from realizar.errors import DeviceError, ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import TOLERANCE, Session, random_tokens, relative_error, tiny_metadata, tiny_model
 from tests.backends.adapters import need_adapter
@@ -205,6 +206,12 @@ def test_ops_of_plugins(plugin, tmp_path):  # noqa: F811
 def test_types_of_the_cache_without_a_kernel_are_errors():
     with pytest.raises(ParameterError, match="kv_type='q4': the wgpu backend has kernels for 'f16' and 'f32' alone"):
         LLM(LLAMA, n_ctx=64, backend="wgpu", kv_type="q4")
+
+
+def test_the_error_without_the_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wgpu", None)
+    with pytest.raises(RealizarError, match=r"needs the package wgpu .*pip install 'realizar\[gpu\]'"):
+        device._open.__wrapped__(os.getpid())
 
 
 def test_a_lost_device_is_a_typed_error(monkeypatch):

@@ -37,8 +37,8 @@ MAX_LISTS = 64
 
 LENGTHS = 64
 """Lengths of sequences are rounded up to a multiple of this where they determine calls."""
-FIRST_SUBMISSION = 32
-"""Calls of the first submission of a step."""
+SUBMISSION = 64
+"""Calls that are submitted at a time: encoding them takes less time than a GPU takes for them."""
 
 
 class Segment(NamedTuple):
@@ -261,14 +261,11 @@ class WgpuProgram:
 
 
 def _submissions(calls: Sequence[Call]) -> list[Sequence[Call]]:
-    """Return the calls in parts, each twice as long as the one before: one is computed while the next is encoded.
-
-    Encoding a call takes about as long as a device takes for it, so a few submissions suffice.
-    """
-    parts, start, n = [], 0, FIRST_SUBMISSION
-    while len(calls) - start > 2 * n:
+    """Return the calls in parts, so that one is computed while the next is encoded, and the first begins early."""
+    parts, start, n = [], 0, SUBMISSION // 2
+    while len(calls) - start > n + SUBMISSION // 2:
         parts.append(calls[start : start + n])
-        start, n = start + n, 2 * n
+        start, n = start + n, SUBMISSION
     return [*parts, calls[start:]]
 
 
