@@ -52,7 +52,14 @@ class WgpuBackend:
         self._made: WeakSet[WgpuStorage | WgpuProgram] = WeakSet()
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> WgpuStorage:
-        """Return the memory of a KV cache; ParameterError if there is not that much, or no kernel for its type."""
+        """Return the memory of a KV cache; ParameterError if there is not that much, or no kernel for its type.
+
+        Raises
+        ------
+        DeviceError
+            In a process that was forked after the device was opened; `compile` too.
+        """
+        self.device.check_process()
         storage = WgpuStorage(self.device, groups, states, params)
         self._made.add(storage)
         return storage
@@ -66,6 +73,7 @@ class WgpuBackend:
         """Return a program for weights, by GGUF name, and a storage of this backend; raises like `WgpuProgram`."""
         if not isinstance(storage, WgpuStorage):
             raise RealizarError(f"the wgpu backend needs its own storage, not a {type(storage).__name__}")
+        self.device.check_process()
         floats = {name: self._floats.setdefault(id(tensor), Weight(tensor)) for name, tensor in tensors.items()}
         program = WgpuProgram(plan, tensors, floats, self.device, self._weights, storage, params)
         self._made.add(program)
