@@ -85,7 +85,7 @@ def names() -> list[str]:
 setup(
     packages=[*find_packages(include=["realizar", "realizar.*"]), "realizar_plugins"],
     package_data={
-        "realizar": ["py.typed", "**/*.json", "**/*.toml", "**/*.pyi", "**/*.pxd", "**/*.h"],
+        "realizar": ["py.typed", "**/*.json", "**/*.toml", "**/*.pyi", "**/*.pxd", "**/*.h", "**/*.wgsl"],
         "realizar.quality": ["*.txt"],
         "realizar.server": ["web/dist/*"],
     },

@@ -96,6 +96,10 @@ class OutOfMemoryError(RealizarError, MemoryError):
     """Memory allocation failed: a limit of the process, its cgroup, or the machine."""
 
 
+class DeviceError(RealizarError):
+    """A GPU cannot be opened, was lost, or refuses what a backend asks of it."""
+
+
 class GrammarError(RealizarError):
     """A grammar, schema, regex or choice cannot be enforced, or takes too long to evaluate."""
 

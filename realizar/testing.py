@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from realizar import backends
 from realizar._kernels import table
 from realizar.arch import Architecture
-from realizar.backends.cpu.backend import CPUBackend
 from realizar.errors import ParameterError
 from realizar.graph import Graph, Node, reference
 from realizar.model import Model
-from realizar.params import Activations
-from realizar.runtime.backend import Backend, CompileParams, Storage, StorageParams
-from realizar.runtime.batch import BLOCK, Batch
-from realizar.runtime.plan import Plan
+from realizar.params import Activations, BackendName, EngineParams
+from realizar.runtime.batch import BLOCK
+from realizar.sessions import N_CTX as N_CTX
+from realizar.sessions import N_ENCODER as N_ENCODER
+from realizar.sessions import N_TOKENS as N_TOKENS
+from realizar.sessions import Session as Session
+from realizar.sessions import encoder_input as encoder_input
+from realizar.sessions import random_tokens as random_tokens
 from realizar.tiny_model import N_VOCAB as N_VOCAB
 from realizar.tiny_model import tiny_metadata as tiny_metadata
 from realizar.tiny_model import tiny_model as tiny_model
 
-if TYPE_CHECKING:
-    from realizar.backends.numpy.backend import NumpyBackend
-
 F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
-N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
-N_CTX = 128  # of a test session
-N_ENCODER = 37  # tokens of an encoder input
 TOLERANCE = 1e-5
 # Experts round to int8 between their products, where ties may be rounded differently.
 TOLERANCE_INSIDE = 2e-3
@@ -47,6 +44,7 @@ class ConformanceError(AssertionError):
 def check_architecture(
     arch: Architecture | type[Architecture], metadata: Mapping[str, Any] | None = None,
     types: Sequence[str] = ("F32", "F16", "Q8_0", "Q4_K"), isa_levels: Sequence[str] | None = None,
+    backend: BackendName = "cpu",
 ) -> None:  # fmt: skip
     """Check an architecture on tiny random models.
 
@@ -65,6 +63,9 @@ def check_architecture(
     isa_levels : sequence of str | None
         ISA levels whose kernels are compared with the numpy interpreter and, bit by bit, with the best level; None:
         all levels of this CPU.
+    backend : str
+        Name of a backend. Of any but "cpu" only the ops are checked, with float32 activations and KV cache: alone, and
+        in a prompt that is computed in chunks.
 
     Raises
     ------
@@ -81,9 +82,15 @@ def check_architecture(
         for optional in (True, False):
             with tiny_model(instance, keys, "F32", Path(folder), optional=optional) as model:
                 check_all_used(model)
-                check_interpreter(model, "f32", levels)
+                if backend != "cpu":
+                    check_backend(model, backend)
+                else:
+                    check_interpreter(model, "f32", levels)
         for type_name in dict.fromkeys([*types, "Q4_K"]):
             with tiny_model(instance, keys, type_name, Path(folder)) as model:
+                if backend != "cpu":
+                    check_backend(model, backend)
+                    continue
                 if type_name in types:
                     check_fusion(model)
                     _check_activations(model, "int8", levels)
@@ -106,125 +113,7 @@ def _isa_levels(names: Sequence[str] | None) -> tuple[str, ...]:
     return available if names is None else tuple(names)
 
 
-# ---- running plans without an engine
-
-
-class Session:
-    """A compiled plan with its own small KV cache, for tests: a few sequences, with blocks allocated in shuffled order.
-
-    `backend` compiles it, by default the CPU's with `n_threads` and `isa`. If the plan has
-    cross-attention, the program "encode" has run on an encoder input for each sequence.
-
-    Attributes
-    ----------
-    inputs : dict of float32 [N_VOCAB, *shape]
-        Name of an input (`Graph.input`) or override of the plan -> its row for each token, if a step gives none.
-    encoder_kv : dict
-        Cache of kind "cross" -> K and V that "encode" stored for sequence 0, float32 [n, n_head_kv, head_dim].
-    """
-
-    def __init__(
-        self, model: Model, plan: Plan, *, activations: Activations = "int8", kv_type: str | tuple[str, str] = "f16",
-        isa: str | None = None, n_threads: int = 1, n_seqs: int = 4, n_ctx: int = N_CTX,
-        backend: CPUBackend | NumpyBackend | None = None,
-    ) -> None:  # fmt: skip
-        n_blocks = n_seqs * n_ctx // BLOCK
-        order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
-        self._tables = np.ascontiguousarray(order.reshape(n_seqs, -1))
-        self.n_groups = len(plan.cache_groups)
-        backend = backend or CPUBackend(n_threads, isa)
-        room = StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
-        self.storage = backend.storage(plan.cache_groups, plan.states, room)
-        params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
-        self.compiled = model.bind(plan, backend, self.storage, params)
-        rng = np.random.default_rng(5)
-        self.inputs = {
-            name: rng.standard_normal((N_VOCAB, *plan.shapes[i]), np.float32) for name, i in plan.overrides.items()
-        }
-        self.reads_encoder = "encoder" in plan.inputs
-        self._encoder = _Encoder(model, backend, self.storage, params) if self.reads_encoder else None
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all sequences; their blocks and states hold NaN from now on, which must not matter."""
-        self.tables = self._tables.copy()
-        for layer in self.storage.layers:
-            for array in (layer.k, layer.v):
-                array[...] = np.nan if array.dtype.kind == "f" else 255  # which is a NaN in floats
-        for state in self.storage.states:
-            state.data[...] = np.nan
-        self.encoder_kv: dict[str, tuple[F32, F32]] = {}
-        if self._encoder is not None:
-            self.encoder_kv = self._encoder.run(self.batch([(s, 0, encoder_input(s)) for s in range(len(self.tables))]))
-
-    def step(
-        self, parts: Sequence[tuple[int, int, Sequence[int]]], overrides: Mapping[str, F32] | None = None, **fields: Any
-    ) -> dict[str, F32]:
-        """Run (sequence, number of cached tokens, new tokens) parts in one step; return copies of all outputs.
-
-        `overrides` are the plan's overrides for all rows, by default random ones for each token; `fields` set fields of
-        Batch.
-        """
-        batch = replace(self.batch(parts), **fields)
-        batch.check()
-        if overrides is None:
-            overrides = {name: rows[batch.tokens] for name, rows in self.inputs.items()}
-        return {name: value.copy() for name, value in self.compiled.run(batch, overrides=overrides).items()}
-
-    def batch(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Batch:
-        """Return the Batch of these parts, with outputs for every row."""
-        start = np.cumsum([0, *(len(tokens) for _, _, tokens in parts)]).astype(np.int32)
-        positions = np.concatenate([np.arange(past, past + len(tokens)) for _, past, tokens in parts])
-        rows = np.array([s for s, _, _ in parts], dtype=np.int32)
-        return Batch(
-            tokens=np.concatenate([np.asarray(tokens, dtype=np.int32) for _, _, tokens in parts]),
-            positions=positions.astype(np.int32)[None, :],
-            seq_start=start,
-            seq_past=np.array([past for _, past, _ in parts], dtype=np.int32),
-            block_tables=tuple(np.ascontiguousarray(self.tables[rows]) for _ in range(self.n_groups)),
-            state_slots=rows,
-            outputs=np.arange(start[-1], dtype=np.int32),
-            encoder_lengths=np.full(len(parts), N_ENCODER, np.int32) if self.reads_encoder else None,
-        )
-
-    def prompt(self, tokens: Sequence[int], chunk: int, sequence: int = 0, past: int = 0) -> dict[str, F32]:
-        """Run a prompt in steps of `chunk` tokens."""
-        steps = [
-            self.step([(sequence, past + i, tokens[i : i + chunk])]) for i in range(0, len(tokens), chunk)
-        ]  # fmt: skip
-        return {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}
-
-    def continue_from(
-        self, source: int, target: int, n: int, prefix: Mapping[str, F32], tokens: Sequence[int]
-    ) -> dict[str, F32]:
-        """Let sequence `target` share the blocks of the n tokens that `source` has just computed, and continue."""
-        self.tables[target, : n // BLOCK] = self.tables[source, : n // BLOCK]
-        self.storage.copy_slot(source, target)
-        rest = self.prompt(tokens[n:], N_TOKENS, sequence=target, past=n)
-        return {name: np.concatenate([prefix[name], rest[name]]) for name in rest}
-
-
-class _Encoder:
-    """The program "encode", which stores the K and V of encoder inputs in the caches of a session."""
-
-    def __init__(self, model: Model, backend: Backend, storage: Storage, params: CompileParams) -> None:
-        graph = model.graphs["encode"]
-        stores = [node for node in graph.nodes if node.spec.writes_cache and not node.outputs]
-        self._stored = {node.attrs["cache"]: [graph.values[i].name for i in node.inputs] for node in stores}
-        plan = model.plan("encode", [name for names in self._stored.values() for name in names])
-        self._compiled = model.bind(plan, backend, storage, params)
-
-    def run(self, batch: Batch) -> dict[str, tuple[F32, F32]]:
-        """Run encoder inputs of N_ENCODER tokens; return the K and V of the first, by the cache that holds them."""
-        found = self._compiled.run(batch)
-        return {
-            cache: (found[k][:N_ENCODER].copy(), found[v][:N_ENCODER].copy()) for cache, (k, v) in self._stored.items()
-        }
-
-
-def random_tokens(n: int = N_TOKENS, seed: int = 0) -> list[int]:
-    """Return the token ids of a random prompt."""
-    return [int(t) for t in np.random.default_rng(seed).integers(0, N_VOCAB, n)]
+# ---- the checks
 
 
 def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
@@ -240,14 +129,6 @@ def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
     return tokens, {"spans": spans, "embedding_rows": rows, "embeddings": embeddings}
 
 
-def encoder_input(sequence: int) -> list[int]:
-    """Return the encoder input of a sequence of a session; sequences 0 and 3 have the same."""
-    return random_tokens(N_ENCODER, seed=2 + sequence % 3)
-
-
-# ---- the checks
-
-
 def check_all_used(model: Model) -> None:
     """Check that a program reads every tensor that the architecture declares and the file has."""
     used = {name for graph in model.graphs.values() for node in graph.nodes for name in _tensor_names(node)}
@@ -261,28 +142,54 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
     Some rows are embeddings, if the program supports them, and some are a bidirectional span.
     """
     for program, graph in model.graphs.items():
+        plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)])
         for isa in isa_levels:
-            plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)])
             session = Session(model, plan, activations=activations, kv_type="f32", isa=isa)
-            tokens, fields = prompt_of_parts(graph)
-            found = session.step([(0, 0, tokens)], **fields)
-            n = np.arange(N_TOKENS, dtype=np.int32)
-            inputs = reference.Inputs(
-                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
-                reference.NewKeyValues(session.encoder_kv),
-                dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
-                {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
-            )  # fmt: skip
-            for node in graph.nodes:
-                if node.spec.is_override or any(graph.values[i].name not in found for i in node.outputs):
-                    continue
-                x = [found[graph.values[i].name] for i in node.inputs]
-                for i, want in zip(node.outputs, reference.evaluate(node, x, inputs), strict=True):
-                    error = relative_error(found[graph.values[i].name], want)
-                    where = f"{model.architecture.name}.{program} on {isa}, {activations} activations"
-                    what = f"{graph.values[i].name} ({node.op}) is {error:.1e} off the interpreter"
-                    inside = activations == "int8" and _quantizes_inside(model, graph, node)
-                    _need(error <= (TOLERANCE_INSIDE if inside else TOLERANCE), f"{where}: {what}")
+            _check_ops(model, program, session, activations, isa)
+
+
+def check_backend(model: Model, name: BackendName) -> None:
+    """Check that every op of a backend agrees with the numpy interpreter, and chunks of a prompt with the whole."""
+    for program, graph in model.graphs.items():
+        backend = backends.make(EngineParams(backend=name))
+        try:
+            plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)], passes=backend.passes)
+            options: dict[str, Any] = {"activations": "f32", "kv_type": "f32", "backend": backend}
+            _check_ops(model, program, Session(model, plan, **options), "f32", name)
+            if plan.whole:
+                continue
+            fused = model.plan(program, passes=backend.passes)
+            whole, parts = (Session(model, fused, **options).prompt(random_tokens(), n) for n in (N_TOKENS, 7))
+            for output, rows in whole.items():
+                error = relative_error(parts[output], rows)
+                where = f"{model.architecture.name}.{program} on {name}"
+                _need(error <= TOLERANCE, f"{where}: {output} is {error:.1e} off in chunks")
+        finally:
+            backend.close()
+
+
+def _check_ops(model: Model, program: str, session: Session, activations: Activations, computed_by: str) -> None:
+    """Compare the outputs of each op with those of the numpy interpreter for the same inputs."""
+    graph = model.graphs[program]
+    tokens, fields = prompt_of_parts(graph)
+    found = session.step([(0, 0, tokens)], **fields)
+    n = np.arange(N_TOKENS, dtype=np.int32)
+    inputs = reference.Inputs(
+        np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
+        reference.NewKeyValues(session.encoder_kv),
+        dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
+        {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
+    )  # fmt: skip
+    for node in graph.nodes:
+        if node.spec.is_override or any(graph.values[i].name not in found for i in node.outputs):
+            continue
+        x = [found[graph.values[i].name] for i in node.inputs]
+        for i, want in zip(node.outputs, reference.evaluate(node, x, inputs), strict=True):
+            error = relative_error(found[graph.values[i].name], want)
+            where = f"{model.architecture.name}.{program} on {computed_by}, {activations} activations"
+            what = f"{graph.values[i].name} ({node.op}) is {error:.1e} off the interpreter"
+            inside = activations == "int8" and _quantizes_inside(model, graph, node)
+            _need(error <= (TOLERANCE_INSIDE if inside else TOLERANCE), f"{where}: {what}")
 
 
 def check_fusion(model: Model) -> None:

@@ -22,7 +22,13 @@ def _numpy(params: EngineParams) -> Backend:
     return NumpyBackend()
 
 
-BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": _numpy}
+def _wgpu(params: EngineParams) -> Backend:
+    from realizar.backends.wgpu.backend import WgpuBackend
+
+    return WgpuBackend()
+
+
+BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": _numpy, "wgpu": _wgpu}
 """`EngineParams.backend` -> function that creates it. Backends other than the default are imported when first created;
 the kernels are imported early, since loading them later fails with an ImportError if memory is short."""
 

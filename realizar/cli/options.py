@@ -79,7 +79,9 @@ RoundedTo = _engine(
     Activations | None, "--activations", help="Type to which activations are rounded; f32 is slow.",
     show_default="int16 for small models, else int8",
 )  # fmt: skip
-Backend = _engine(BackendName, "--backend", help="What computes: the C kernels, or numpy alone, which is slow.")
+Backend = _engine(
+    BackendName, "--backend", help="What computes: the C kernels, a GPU (extra gpu), or numpy alone, which is slow."
+)  # fmt: skip
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
 CLI_DEFAULTS = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}

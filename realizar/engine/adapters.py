@@ -43,12 +43,17 @@ class LoadedAdapters:
         Raises
         ------
         AdapterError
-            If the name is empty or taken, or the adapter does not fit the model.
+            If the name is empty or taken, the adapter does not fit the model, or the backend applies none.
         """
         if not isinstance(name, str) or not name:
             raise AdapterError(f"{adapter.kind} {name!r}: a name that is not empty is needed")
         if name in self._by_name[adapter.kind]:
             raise AdapterError(f"{adapter.kind} {name!r}: is loaded already; remove it first, or take another name")
+        if not self._runner.backend.applies_adapters:
+            raise AdapterError(
+                f"{adapter.kind} {name!r}: this backend applies no adapters; open the model with backend='cpu', or merge "
+                "a LoRA adapter into it (realizar lora merge)"
+            )
         fit = fitted_lora if adapter.kind == "lora" else self._fitted_vector
         self._by_name[adapter.kind][name] = fit(adapter, self._model)
 

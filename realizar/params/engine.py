@@ -17,7 +17,7 @@ Activations: TypeAlias = Literal["int8", "int16", "f32"]
 Speculation: TypeAlias = Literal["ngram", "mtp"]
 """A kind of speculative decoding without a second model; see docs/speculation.md."""
 
-BackendName: TypeAlias = Literal["cpu", "numpy"]
+BackendName: TypeAlias = Literal["cpu", "numpy", "wgpu"]
 """Name of a backend; see docs/backends.md."""
 
 
@@ -68,8 +68,8 @@ class EngineParams:
         Maximum draft tokens per sequence and step.
     max_waiting : int | None
         Maximum waiting requests; further ones raise a BusyError. None sets no limit.
-    backend : {"cpu", "numpy"}
-        "cpu": the C kernels; "numpy": the numpy definition of every op, which is slow.
+    backend : {"cpu", "numpy", "wgpu"}
+        "cpu": the C kernels; "numpy": the numpy definition of every op, which is slow; "wgpu": a GPU (extra `gpu`).
     mmproj : str | PathLike | None
         File with the encoder of pictures; None is one beside the model whose name fits.
     allow_urls : bool | sequence of str

@@ -21,10 +21,10 @@ from realizar.quality.chunks import sample_text
 from realizar.quality.sensitivity import is_measured, measure_sensitivities, probe_type
 from realizar.quantize import Quantization, Quantizer, TensorPlan
 from realizar.quantize.budget import Budget, Option, choose, parse_budget
+from realizar.quantize.column_importances import column_importances
 from realizar.quantize.recipes import Recipe
 from realizar.quantize.sources import Source, SourceTensor, open_source
 from realizar.quantize.type_errors import SampledRows, smaller_types
-from realizar.quantize.weights_of_columns import column_weights
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many tensors are done, and of how many."""
@@ -177,7 +177,7 @@ class _Chooser:
     def _weights(self, tensor: SourceTensor) -> NDArray[np.float32] | None:
         if self._imatrix is None or self._path is None:
             return None
-        return column_weights(self._imatrix, self._path, tensor.name, tensor.shape)
+        return column_importances(self._imatrix, self._path, tensor.name, tensor.shape)
 
     def _planned(self, chosen: list[Option]) -> Quantizer:
         plans = [

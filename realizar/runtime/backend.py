@@ -130,6 +130,10 @@ class Backend(Protocol):
     def passes(self) -> Sequence[Pass]:
         """The graph rewrites to apply, in order, before its plans are compiled."""
 
+    @property
+    def applies_adapters(self) -> bool:
+        """Whether it runs plans with the ops that apply LoRA adapters and control vectors."""
+
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> Storage:
         """Allocate the memory of a KV cache; ParameterError if there is not enough."""
 

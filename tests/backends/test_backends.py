@@ -12,6 +12,7 @@ import pytest
 from realizar import LLM, AsyncLLM, backends
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import BackendName, EngineParams, SamplingParams
+from tests.backends.adapters import missing, need_adapter
 from tests.limits.models import LLAMA
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=4, ignore_eos=True)
@@ -19,20 +20,22 @@ GREEDY = SamplingParams(temperature=0.0, max_tokens=4, ignore_eos=True)
 
 @pytest.fixture(params=get_args(BackendName))
 def name(request):
+    if request.param == "wgpu":
+        need_adapter()
     return request.param
 
 
 def test_every_backend_name_creates_a_backend():
     assert tuple(backends.BACKENDS) == get_args(BackendName)
-    made = {name: backends.make(EngineParams(n_threads=1, backend=name)) for name in backends.BACKENDS}
-    assert {name: type(backend).__name__ for name, backend in made.items()} == {
-        "cpu": "CPUBackend", "numpy": "NumpyBackend",
-    }  # fmt: skip
+    names = [name for name in backends.BACKENDS if name != "wgpu" or missing() is None]
+    made = {name: type(backends.make(EngineParams(n_threads=1, backend=name))).__name__ for name in names}
+    want = {"cpu": "CPUBackend", "numpy": "NumpyBackend", "wgpu": "WgpuBackend"}
+    assert made == {name: want[name] for name in names}
 
 
 @pytest.mark.parametrize("wrong", ["gpu", "CPU", "", None, ["cpu"]])
 def test_an_unknown_name_is_an_error_that_lists_the_names(wrong):
-    with pytest.raises(ParameterError, match=r"backend=.*: must be 'cpu' or 'numpy'"):
+    with pytest.raises(ParameterError, match=r"backend=.*: must be 'cpu' or 'numpy' or 'wgpu'"):
         LLM(LLAMA, backend=wrong)
 
 
@@ -67,6 +70,8 @@ def test_a_closed_engine_frees_its_memory_while_referenced(name):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("computes", [True, False])
 def test_a_forked_process_closes_its_copy(name, computes):
+    if name == "wgpu" and computes:
+        pytest.skip("a forked process cannot use a GPU; test_wgpu.py checks the error")
     llm = LLM(LLAMA, n_threads=2, n_ctx=64, backend=name)
     want = [c.text for c in llm.generate("Once", GREEDY)]
     child = os.fork()

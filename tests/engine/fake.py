@@ -305,4 +305,4 @@ def check_cache(cache: KVCache, sequences) -> None:
     assert sorted(slots + cache._free_slots) == list(range(n_slots))
     kept = [*cache.snapshots._free, *cache.snapshots._slot_of.values()]
     states = cache.storage.states  # none once the backend is closed
-    assert sorted(kept) == list(range(n_slots, len(states[0].data) if states else n_slots + len(kept)))
+    assert sorted(kept) == list(range(n_slots, cache.storage.n_slots if states else n_slots + len(kept)))

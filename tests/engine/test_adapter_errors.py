@@ -1,4 +1,4 @@
-"""What is said of adapters that cannot be used."""
+"""Errors of adapters that cannot be used."""
 
 import numpy as np
 import pytest

@@ -26,6 +26,7 @@ KNOWN = {
         "Lock",  # of a job: `result` says in a child that it will never be done
         "SimpleQueue",  # recreated by `_begin`
     ],
+    "realizar/backends/wgpu/weights.py": ["ThreadPoolExecutor"],  # of one upload; a child has no device for one
     "realizar/cli/batch_run.py": ["Semaphore"],  # bounds the requests in flight of one command, which forks nothing
     "realizar/cli/machine.py": ["Barrier", "SimpleQueue"],  # of one measurement, which forks nothing
     "realizar/_kernels/plan.pyx": ["Lock"],  # of a program: the engine rebinds programs if a thread was in a step

@@ -56,6 +56,8 @@ class CPUBackend:
         """Number of threads that compute a step, including the caller's."""
         return self.pool.n_threads
 
+    applies_adapters = True
+
     @property
     def passes(self) -> tuple[Pass, ...]:
         """All fusions: each saves a pass over memory."""

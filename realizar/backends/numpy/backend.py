@@ -34,6 +34,7 @@ class NumpyBackend:
     """The calling thread; numpy's matrix products may use further threads."""
     passes: tuple[Pass, ...] = ()
     """No passes: a fused op takes as long as its parts."""
+    applies_adapters = True
 
     def __init__(self) -> None:
         self._made: WeakSet[NumpyStorage | NumpyProgram] = WeakSet()

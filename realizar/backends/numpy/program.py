@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar.backends.numpy.storage import NumpyStorage, SequenceKeyValues
+from realizar.backends.numpy.inputs import SequenceInputs
 from realizar.errors import GraphError, RealizarError
-from realizar.graph.reference import Inputs, evaluate
+from realizar.graph.reference import evaluate
 from realizar.runtime.batch_checks import BatchChecks, limits_of
 from realizar.runtime.plan import Plan, assign_slots
 
 if TYPE_CHECKING:
+    from realizar.backends.numpy.storage import NumpyStorage
     from realizar.graph.reference import TensorLike
-    from realizar.runtime.adapters import AdapterSet
     from realizar.runtime.backend import CompileParams
     from realizar.runtime.batch import Batch
     from realizar.runtime.weights import Tensor
@@ -63,7 +63,8 @@ class NumpyProgram:
             if op.spec.define is None and op.spec.evaluate is None and not op.spec.is_override:
                 raise GraphError(f"op {op.op!r} has no numpy definition")
         self.plan = plan
-        self._floats, self._storage, self._params = floats, storage, params
+        self._storage = storage
+        self._inputs = SequenceInputs(plan, floats, storage, params)
         limits = limits_of(plan, tensors, params.n_ctx, storage.n_slots, storage.n_blocks)
         self._checks = BatchChecks(plan, limits, params.adapters)
         life: Mapping[Any, tuple[int, int]] = plan.lifetimes()
@@ -91,7 +92,7 @@ class NumpyProgram:
     def close(self) -> None:
         """Release the weights; it cannot run afterwards."""
         self._is_closed = True
-        self._floats = {}
+        self._inputs.close()
         self.n_bytes = 0
 
     def _run_sequence(self, batch: Batch, s: int, given: Mapping[str, F32]) -> Iterator[dict[str, F32]]:
@@ -109,7 +110,7 @@ class NumpyProgram:
         self, batch: Batch, s: int, first: int, end: int, slot: int, given: Mapping[str, F32]
     ) -> dict[str, F32]:
         """Return the outputs of rows first to end of a step, which are those of sequence s."""
-        inputs = self._inputs(batch, s, first, end, slot)
+        inputs = self._inputs.of(batch, s, first, end, slot, self._states)
         of_outputs = replace(inputs, picked=inputs.outputs)
         values: dict[int, F32] = {}  # of the roots, [n, elements]
         for op, ends in zip(self.plan.ops, self._ends, strict=True):
@@ -134,37 +135,3 @@ class NumpyProgram:
         view = self.plan.views[i]
         rows = values[view.root]
         return rows[:, view.offset : view.offset + view.n].reshape(len(rows), *self.plan.shapes[i])
-
-    def _adapters(self, batch: Batch, s: int) -> AdapterSet | None:
-        """Return the adapters of sequence s."""
-        if batch.adapters is None or self._params.adapters is None:
-            return None
-        return self._params.adapters.get(int(batch.adapters[s]))
-
-    def _inputs(self, batch: Batch, s: int, first: int, end: int, slot: int) -> Inputs:
-        """Return the inputs of rows first to end of a step, which are those of sequence s."""
-        n_past = int(batch.seq_past[s]) + first - int(batch.seq_start[s])
-        embeddings: dict[int, F32] = {}
-        if batch.embeddings is not None and batch.embedding_rows is not None:
-            rows = zip(batch.embedding_rows.tolist(), batch.embeddings, strict=True)
-            embeddings = {row - first: x for row, x in rows if first <= row < end}
-        spans = [] if batch.spans is None else batch.spans.tolist()
-        wanted = (first <= batch.outputs) & (batch.outputs < end)
-        states = {at.key: at.data[slot] for at in self._storage.states if at.key in self._states}
-        if not n_past:
-            for state in states.values():
-                state[...] = 0
-        return Inputs(
-            tokens=batch.tokens[first:end],
-            positions=batch.positions[:, first:end],
-            outputs=batch.outputs[wanted] - first,
-            tensors=self._floats,
-            activations=self._params.activations,
-            kv_type=self._storage.kv_type,
-            n_ctx=self._params.n_ctx,
-            kv=SequenceKeyValues(self._storage, self.plan, batch, s, n_past),
-            embeddings=embeddings,
-            spans=[(a - first, b - first) for a, b in spans if first <= a < end],
-            states=states,
-            adapters=self._adapters(batch, s),
-        )

@@ -1,0 +1,131 @@
+"""Device: the adapter that computes, its features and limits, and what becomes of errors of the driver."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from realizar.errors import DeviceError, ParameterError, RealizarError, describe_exception
+
+WANTED = ("subgroup",)
+"""Features that faster kernels use; a device is asked for those that its adapter has."""
+LIMITS = (
+    "max-buffer-size", "max-storage-buffer-binding-size", "max-storage-buffers-per-shader-stage",
+    "max-compute-workgroup-storage-size", "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x",
+)  # fmt: skip
+"""Limits that are asked for as high as the adapter has them; WebGPU's defaults suit phones."""
+LEAST_SUBGROUP = 16
+"""Teams of a product have as many invocations; smaller subgroups exchange through memory."""
+SOFTWARE = "CPU"
+"""`adapter_type` of an adapter that computes on the CPU, such as lavapipe."""
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """An open adapter. All backends of a process share it, and with it the compiled kernels.
+
+    Attributes
+    ----------
+    name : str
+        Of the adapter, with its API.
+    is_software : bool
+        Whether it computes on the CPU.
+    uses_tiles : bool
+        Whether products with many rows use tiles, which a software adapter takes seconds to compile.
+    subgroup_size : int
+        Invocations that can exchange numbers without memory, at least; 0: none, or too few to be of use.
+    max_binding : int
+        Bytes of one buffer that a kernel can read.
+    gpu : wgpu.GPUDevice
+    pid : int
+        The process that opened it; a forked child cannot use it.
+    kernels : dict
+        Compiled kernels, which all programs share (`kernels.kernel`).
+    """
+
+    name: str
+    is_software: bool
+    uses_tiles: bool
+    subgroup_size: int
+    max_binding: int
+    gpu: Any
+    pid: int
+    kernels: dict[Any, Any] = field(default_factory=dict)
+
+    def check_process(self) -> None:
+        """Raise DeviceError in a process that was forked after the device was opened."""
+        if os.getpid() != self.pid:
+            raise DeviceError(f"{self.name} was opened by the parent of this process; open the model after the fork")
+
+    def buffer(self, n_bytes: int, *, reads_back: bool = False) -> Any:
+        """Return a new buffer of at least n_bytes for kernels, or for reading back.
+
+        Raises
+        ------
+        ParameterError
+            If the device has not that much memory, or kernels cannot read a buffer of this size.
+        """
+        import wgpu
+
+        size = max(4, -(-n_bytes // 4) * 4)
+        usage = wgpu.BufferUsage
+        if size > self.max_binding:
+            raise ParameterError(
+                f"{self.name}: a buffer of {size / 2**20:.0f} MiB is needed, but its kernels can read at most "
+                f"{self.max_binding / 2**20:.0f} MiB of one; use a smaller n_batch, n_ctx or n_seqs"
+            )
+        kind = usage.COPY_DST | (usage.MAP_READ if reads_back else usage.STORAGE | usage.COPY_SRC)
+        try:
+            return self.gpu.create_buffer(size=size, usage=kind)
+        except wgpu.GPUError as error:
+            raise ParameterError(
+                f"{self.name} has no memory for {size / 2**20:.0f} MiB more ({describe_exception(error)}); use a "
+                "smaller model, n_ctx or n_seqs"
+            ) from error
+
+
+def open_device() -> Device:
+    """Return the device of the best adapter: a discrete GPU, another GPU, or a software adapter.
+
+    Raises
+    ------
+    RealizarError
+        If the package wgpu is missing.
+    DeviceError
+        If there is no adapter, or it cannot be opened.
+    """
+    return _open(os.getpid())
+
+
+@cache
+def _open(pid: int) -> Device:
+    try:
+        import wgpu
+    except ImportError as error:
+        raise RealizarError(f"backend='wgpu' needs the package wgpu ({error}); pip install 'realizar[gpu]'") from error
+    try:
+        adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+        features = [name for name in WANTED if name in adapter.features]
+        limits = {name: adapter.limits[name] for name in LIMITS}
+        gpu = adapter.request_device_sync(required_features=features, required_limits=limits)
+    except (RuntimeError, wgpu.GPUError) as error:
+        raise DeviceError(
+            f"backend='wgpu' found no adapter that it can open ({describe_exception(error)}); install a driver with "
+            "Vulkan, Metal or DX12 (docs/gpu.md)"
+        ) from error
+    info = adapter.info
+    is_software = info["adapter_type"] == SOFTWARE
+    return Device(
+        f"{info['device']} ({info['backend_type']})", is_software, not is_software, _subgroup_size(adapter),
+        min(gpu.limits["max-storage-buffer-binding-size"], gpu.limits["max-buffer-size"]), gpu,
+        pid,
+    )  # fmt: skip
+
+
+def _subgroup_size(adapter: Any) -> int:
+    """Return the least size of subgroups, if the adapter has them and it is at least `LEAST_SUBGROUP`."""
+    info = adapter.info
+    size = int(info.get("subgroup_min_size", info.get("stackgroup_min_size", 0)))  # so called in wgpu 0.32
+    return size if "subgroup" in adapter.features and size >= LEAST_SUBGROUP else 0

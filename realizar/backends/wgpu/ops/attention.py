@@ -1,0 +1,213 @@
+"""Rotary embeddings and attention: shaders/rope.wgsl, store.wgsl and attention.wgsl."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from realizar.backends.wgpu.lowering import BySplits, Dispatch, Lowering, Place, groups
+from realizar.graph.position import alibi_slopes, position_bias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from realizar.backends.wgpu.kernels import Constant
+    from realizar.backends.wgpu.lowering import Work
+    from realizar.graph import Node
+
+SPLIT, MAX_SPLITS = 256, 64
+"""Keys of a sequence that have a softmax of their own, at least; and how many such there are, at most."""
+ROWS_OF_SPLITS = 32
+"""Rows of the step for which splits are computed at the same time; more rows keep a device busy without."""
+ONE_WORD: dict[str, Constant] = {
+    "K_TYPE": "u32",
+    "PRODUCT": "for (var i = 0u; i < K_WORDS; i += 1u) { sum += product_of_word(k[at * K_WORDS + i], i); }",
+}
+FOUR_WORDS: dict[str, Constant] = {
+    "K_TYPE": "vec4<u32>",
+    "PRODUCT": """for (var i = 0u; i < K_WORDS; i += 4u) {
+        let words = k[(at * K_WORDS + i) / 4u];
+        sum += product_of_word(words.x, i) + product_of_word(words.y, i + 1u)
+            + product_of_word(words.z, i + 2u) + product_of_word(words.w, i + 3u);
+    }""",
+}
+"""WGSL of a product of a query with a key that is read in one or four words at a time."""
+NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
+NO_BIAS: dict[str, Constant] = {"HAS_BIASES": False, "HAS_ALIBI": False, "N_BIAS": 0}
+UNMASKED: dict[str, Constant] = {
+    "N_WINDOW": 0, "N_SKIP": 0, "SOFTCAP": 0.0, "IS_CAUSAL": True, "IS_CHUNKED": False, "HAS_SINKS": False,
+    "N_KEYS": "n_of_sequence",
+}  # fmt: skip
+"""Constants of shaders/attention.wgsl for plain causal attention."""
+CACHED = ("reduce", "cached_kv", "plain_query", "mask")
+"""Parts of attention with a cache and without a rotation of its own."""
+
+
+def _rotation(low: Lowering, attrs: Mapping[str, Any] | None, weights: tuple[str, ...]) -> dict[str, Constant]:
+    """Return the constants of shaders/rotate.wgsl."""
+    if attrs is None:
+        return NO_ROTATION
+    place = low.step.rotation(attrs, weights)
+    return {"ROTATION": place, "DIMS": attrs["dims"], "NEOX": attrs["style"] == "neox"}
+
+
+def _rotate(low: Lowering, x: Place, y: Place, n_head: int, rotation: Mapping[str, Constant]) -> Dispatch:
+    constants = {**rotation, "N_HEAD": n_head, "DIM": x.n // n_head, "PICKED": x.m_rows}
+    return low.dispatch("rope", constants, {"x": x, "y": y}, x=groups(x.n), m_rows=y.m_rows, parts=["rotate"])
+
+
+def _rope(op: Node, low: Lowering) -> Sequence[Work]:
+    n_head = prod(low.plan.shapes[op.inputs[0]][:-1])
+    rotation = _rotation(low, op.attrs, op.weights)
+    return [_rotate(low, low.place(op.inputs[0]), low.place(op.outputs[0]), n_head, rotation)]
+
+
+def _attention(op: Node, low: Lowering) -> Sequence[Work]:
+    attrs = op.attrs
+    q, *kv = (low.place(i) for i in op.inputs)
+    n_head, n_head_kv = low.plan.shapes[op.inputs[0]][0], _kv_shape(op, low)[0]
+    rope = attrs["rope"]
+    rotation = _rotation(low, rope, () if rope is None else rope["factors"])
+    works: list[Work] = []
+    buffers: dict[str, Any] = {"q": q, "y": low.place(op.outputs[0])}
+    constants: dict[str, Constant] = {"N_HEAD": n_head, "PICKED": q.m_rows, **rotation, **_kv_constants(op, low)}
+    if attrs["cache"] is None:
+        k, v = kv
+        if rope is not None:
+            rotated = low.scratch(k.n, k.m_rows)
+            works.append(_rotate(low, k, rotated, n_head_kv, rotation))
+            k = rotated
+        buffers.update(k=k, v=v)
+    else:
+        cache = low.storage.caches[attrs["cache"]]
+        if kv:
+            works.append(_store(op, low, kv[0], kv[1], rotation))
+        buffers.update(k=cache.k, v=cache.v)
+    constants.update(_mask_constants(attrs))
+    constants.update(_biases(op, low, n_head, buffers))
+    parts = [
+        "reduce",
+        "step_kv" if attrs["cache"] is None else "cached_kv",
+        *(["plain_query"] if rope is None else ["rotate", "rotated_query"]),
+        "mask",
+    ]
+    works.append(_attend(low, constants, buffers, parts))
+    return works
+
+
+def _attend(
+    low: Lowering, constants: Mapping[str, Constant], buffers: Mapping[str, Any], parts: Sequence[str]
+) -> BySplits:
+    """Return the attention as one dispatch, and as two for few rows of long sequences."""
+    n_head, v_dim, q = int(constants["N_HEAD"]), int(constants["V_DIM"]), buffers["q"]
+    split = max(SPLIT, groups(low.params.n_ctx, 64 * MAX_SPLITS) * 64)
+    n_splits = groups(low.params.n_ctx, split)
+    shared = {**constants, "SPLIT": split, "N_SPLITS": n_splits}
+    whole = low.dispatch("attention", {**shared, "IS_PART": False}, buffers, x=n_head, m_rows=q.m_rows, parts=parts)
+    n_floats = ROWS_OF_SPLITS * n_head * n_splits * (v_dim + v_dim % 2 + 2)
+    between = low.shared_memory("splits", n_floats)
+    part = low.dispatch(
+        "attention", {**shared, "IS_PART": True, "Y_LD": 0, "Y_AT": 0}, {**buffers, "y": between}, x=n_head,
+        m_rows=q.m_rows, parts=parts, split=split,
+    )  # fmt: skip
+    merge = low.dispatch(
+        "attention_merge", shared, {"parts": between, "sinks": buffers.get("sinks"), "y": buffers["y"]}, x=n_head,
+        m_rows=q.m_rows, parts=["mask"],
+    )  # fmt: skip
+    return BySplits(ROWS_OF_SPLITS, split, whole, (part, merge))
+
+
+def _kv_shape(op: Node, low: Lowering) -> tuple[int, int, int]:
+    if op.spec.kv_shape is None:
+        raise TypeError(f"op {op.op!r} has no shape of keys and values")
+    return op.spec.kv_shape(low.shapes(op), op.attrs)
+
+
+def _kv_constants(op: Node, low: Lowering) -> dict[str, Constant]:
+    """Return the constants that say how keys and values are read."""
+    n_head_kv, k_dim, v_dim = _kv_shape(op, low)
+    shared: dict[str, Constant] = {
+        "N_HEAD_KV": n_head_kv, "K_DIM": k_dim, "V_DIM": v_dim, "Q_SIZE": k_dim + k_dim % 2,
+        "WIDE": next((wide for wide in (16, 32) if 2 * wide >= v_dim), 64),
+    }  # fmt: skip
+    if op.attrs["cache"] is None:
+        return shared
+    cache = low.storage.caches[op.attrs["cache"]]
+    words = FOUR_WORDS if cache.k_shape[2] % 4 == 0 else ONE_WORD
+    return {
+        **shared, **words, "TABLE": low.step.table(low.plan.cache(op.attrs["cache"])[0]),
+        "K_WORDS": cache.k_shape[2], "V_WORDS": cache.v_shape[2], "K_IS_F16": cache.k_is_f16,
+        "V_IS_F16": cache.v_is_f16,
+    }  # fmt: skip
+
+
+def _store(op: Node, low: Lowering, k: Place, v: Place | None, rotation: Mapping[str, Constant]) -> Dispatch:
+    """Store keys and values; keys alone in a cache of latents."""
+    cache = low.storage.caches[op.attrs["cache"]]
+    words = max(cache.k_shape[2], cache.v_shape[2])
+    constants = {**rotation, **_kv_constants(op, low), "WORDS": words}
+    buffers = {"k": k, "v": k, "k_cache": cache.k}  # without values, V_WORDS is 0: none are read
+    if v is not None:
+        buffers.update(v=v, v_cache=cache.v)
+    n = groups(cache.k_shape[0] * words)
+    return low.dispatch("store", constants, buffers, x=n, m_rows=False, parts=["rotate"])
+
+
+def _mask_constants(attrs: Mapping[str, Any]) -> dict[str, Constant]:
+    return {
+        "SCALE": float(attrs["scale"]), "N_WINDOW": int(attrs["window"]), "N_SKIP": int(attrs["skip"]),
+        "SOFTCAP": float(attrs["softcap"]), "IS_CAUSAL": bool(attrs["causal"]), "IS_CHUNKED": bool(attrs["chunked"]),
+        "HAS_SINKS": attrs["sinks"] is not None, "N_KEYS": "n_of_sequence",
+    }  # fmt: skip
+
+
+def _biases(op: Node, low: Lowering, n_head: int, buffers: dict[str, Any]) -> dict[str, Constant]:
+    """Add the buffers of position biases and sinks, and return the constants that say which there are."""
+    attrs = op.attrs
+    if attrs["sinks"] is not None:
+        buffers["sinks"], _ = low.vector(attrs["sinks"])
+    if attrs["alibi"]:
+        buffers["biases"] = low.floats(alibi_slopes(n_head, attrs["alibi"]).astype(np.float32))
+        return {"HAS_BIASES": True, "HAS_ALIBI": True, "N_BIAS": 0}
+    table = None if attrs["buckets"] is None else low.tensors[attrs["buckets"]].floats()
+    bias = position_bias(attrs, table, n_head, low.params.n_ctx)
+    if bias is None:
+        return NO_BIAS
+    buffers["biases"] = low.floats(bias)
+    return {"HAS_BIASES": True, "HAS_ALIBI": False, "N_BIAS": bias.shape[1]}
+
+
+def _mla_attention(op: Node, low: Lowering) -> Sequence[Work] | None:
+    """Keys of one head for all queries; values are their first elements, in the same cache."""
+    cache = low.storage.caches.get(op.attrs["cache"])
+    if cache is None:
+        return None
+    q, k = (low.place(i) for i in op.inputs)
+    shared = {**_kv_constants(op, low), **NO_ROTATION}
+    constants = {**shared, "N_HEAD": low.plan.shapes[op.inputs[0]][0], "PICKED": q.m_rows, **NO_BIAS, **UNMASKED}
+    constants.update(SCALE=float(op.attrs["scale"]), V_WORDS=cache.k_shape[2], V_IS_F16=cache.k_is_f16)
+    buffers = {"q": q, "k": cache.k, "v": cache.k, "y": low.place(op.outputs[0])}
+    return [_store(op, low, k, None, NO_ROTATION), _attend(low, constants, buffers, CACHED)]
+
+
+def _cross_store(op: Node, low: Lowering) -> Sequence[Work]:
+    k, v = (low.place(i) for i in op.inputs)
+    return [_store(op, low, k, v, NO_ROTATION)]
+
+
+def _cross_attention(op: Node, low: Lowering) -> Sequence[Work]:
+    q, cache = low.place(op.inputs[0]), low.storage.caches[op.attrs["cache"]]
+    constants = {**_kv_constants(op, low), **NO_ROTATION, **NO_BIAS, **UNMASKED, "PICKED": q.m_rows}
+    constants.update(
+        N_HEAD=low.plan.shapes[op.inputs[0]][0], SCALE=float(op.attrs["scale"]), IS_CAUSAL=False, N_KEYS="n_of_encoder"
+    )
+    buffers = {"q": q, "k": cache.k, "v": cache.v, "y": low.place(op.outputs[0])}
+    return [_attend(low, constants, buffers, CACHED).whole]
+
+
+LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work] | None]] = {
+    "rope": _rope, "attention": _attention, "mla_attention": _mla_attention, "cross_store": _cross_store,
+    "cross_attention": _cross_attention,
+}  # fmt: skip

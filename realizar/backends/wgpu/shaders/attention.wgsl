@@ -1,0 +1,141 @@
+// Attention with online softmax: one workgroup computes one head of one row, LANES keys at a time. Each SPLIT keys of a
+// sequence have a softmax of their own, and are then merged in order: by this kernel, or, if IS_PART, by
+// attention_merge.wgsl, with the same bits. cached_kv.wgsl or step_kv.wgsl says how keys and values are read, mask.wgsl
+// which are seen.
+@group(1) @binding(0) var<storage, read> q: array<f32>;
+// if HAS_BIASES
+@group(1) @binding(3) var<storage, read> biases: array<f32>;
+// end
+// if HAS_SINKS
+@group(1) @binding(4) var<storage, read> sinks: array<f32>;
+// end
+@group(1) @binding(5) var<storage, read_write> y: array<f32>;
+
+const LANES = 64u;
+const LEAST = -3.4028235e38;
+const PAIRS = (V_DIM + 1u) / 2u;
+const OWN = (PAIRS + WIDE - 1u) / WIDE;  // pairs of elements of a value that a lane sums, for one of KEY_GROUPS keys
+const KEY_GROUPS = LANES / WIDE;
+var<workgroup> sums_of_groups: array<vec2<f32>, LANES>;
+var<workgroup> query: array<f32, Q_SIZE>;
+var<workgroup> weights: array<f32, LANES>;
+var<workgroup> rows: array<u32, LANES>;
+
+fn source(i: u32) -> f32 { return q[i]; }
+
+fn bias(head: u32, distance: i32) -> f32 {
+// if HAS_ALIBI
+    return -biases[head] * f32(abs(distance));
+// end
+// if N_BIAS
+    return biases[head * N_BIAS + u32(distance + i32(N_BIAS / 2u))];
+// end
+    return 0.0;
+}
+
+fn score(head: u32, at: u32, distance: i32) -> f32 {
+    var s = product(at) * SCALE;
+    if (SOFTCAP > 0.0) { s = SOFTCAP * tanh(clamp(s / SOFTCAP, -15.0, 15.0)); }
+    return s + bias(head, distance);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = group.x;
+    var row = group.y;
+    if (PICKED) { row = output_row(group.y); }
+    let s = sequence(row);
+    let i = place(row);
+    let span = span_of(row);
+    let start = group.y * Q_LD + Q_AT + head * K_DIM;
+    for (var d = lane; d < Q_SIZE; d += LANES) {
+        var element = 0.0;
+        if (d < K_DIM) { element = own_query(row, start, d); }
+        query[d] = element;
+    }
+    workgroupBarrier();
+    var most = LEAST;
+    var sum = 0.0;
+// if HAS_SINKS
+    if (!IS_PART) {
+        most = sinks[head];
+        sum = 1.0;
+    }
+// end
+    var merged: array<vec2<f32>, OWN>;
+    let range = bounds(i, n_keys(s), span);
+    let own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head / (N_HEAD / N_HEAD_KV));  // it is written
+    var split = range.x / i32(SPLIT);
+    var end_split = (range.y - 1) / i32(SPLIT) + 1;
+    if (IS_PART) {
+        split = i32(group.z);
+        end_split = split + 1;
+    }
+    for (; split < end_split; split += 1) {
+        let from_key = max(split * i32(SPLIT), range.x / i32(LANES) * i32(LANES));
+        let to_key = min((split + 1) * i32(SPLIT), range.y);
+        var most_of_split = LEAST;
+        var sum_of_split = 0.0;
+        var part: array<vec2<f32>, OWN>;
+        for (var first = from_key; first < to_key; first += i32(LANES)) {
+            let j = first + i32(lane);
+            let is_seen = j >= range.x && j < to_key && sees(i, j, span);
+            var own = LEAST;
+            var at = own_at;  // the memory of a key that is not seen may hold NaN
+            if (is_seen) {
+                at = kv_row(s, j, head / (N_HEAD / N_HEAD_KV));
+                own = score(head, at, j - i);
+            }
+            let before = most_of_split;
+            most_of_split = max(most_of_split, greatest(lane, own));
+            let p = select(0.0, exp(own - most_of_split), is_seen);
+            let faded = exp(before - most_of_split);
+            weights[lane] = p;
+            rows[lane] = at;
+            sum_of_split = sum_of_split * faded + total(lane, p);
+            for (var m = 0u; m < OWN; m += 1u) {
+                let pair = min(m * WIDE + lane % WIDE, PAIRS - 1u);
+                var values = part[m] * faded;
+                for (var t = lane / WIDE; t < LANES; t += 4u * KEY_GROUPS) {  // four independent reads at a time
+                    let a = values_of(rows[t], pair);
+                    let b = values_of(rows[t + KEY_GROUPS], pair);
+                    let c = values_of(rows[t + 2u * KEY_GROUPS], pair);
+                    let d = values_of(rows[t + 3u * KEY_GROUPS], pair);
+                    values += weights[t] * a + weights[t + KEY_GROUPS] * b;
+                    values += weights[t + 2u * KEY_GROUPS] * c + weights[t + 3u * KEY_GROUPS] * d;
+                }
+                part[m] = values;
+            }
+        }
+        if (KEY_GROUPS > 1u) {
+            workgroupBarrier();
+            sums_of_groups[lane] = part[0];
+            workgroupBarrier();
+            part[0] = vec2<f32>();
+            for (var g = 0u; g < KEY_GROUPS; g += 1u) { part[0] += sums_of_groups[g * WIDE + lane % WIDE]; }
+        }
+        let greatest_of_both = max(most, most_of_split);
+        let fade = exp(most - greatest_of_both);
+        let fade_split = exp(most_of_split - greatest_of_both);
+        most = greatest_of_both;
+        sum = sum * fade + sum_of_split * fade_split;
+        for (var m = 0u; m < OWN; m += 1u) { merged[m] = merged[m] * fade + part[m] * fade_split; }
+    }
+    let at_part = ((group.y * N_HEAD + head) * N_SPLITS + group.z) * (2u * PAIRS + 2u);
+    if (IS_PART && lane == 0u) {
+        y[at_part] = most;
+        y[at_part + 1u] = sum;
+    }
+    for (var m = 0u; m < OWN; m += 1u) {
+        let pair = m * WIDE + lane;
+        if (lane >= WIDE || pair >= PAIRS) { continue; }
+        if (IS_PART) {
+            y[at_part + 2u + 2u * pair] = merged[m].x;
+            y[at_part + 3u + 2u * pair] = merged[m].y;
+            continue;
+        }
+        let to = group.y * Y_LD + Y_AT + head * V_DIM + 2u * pair;
+        y[to] = merged[m].x / sum;
+        if (2u * pair + 1u < V_DIM) { y[to + 1u] = merged[m].y / sum; }
+    }
+}

@@ -1,0 +1,5 @@
+// Weights as float32; a row is padded to a multiple of four elements.
+@group(1) @binding(0) var<storage, read> w: array<vec4<f32>>;
+
+// Elements 4 c to 4 c + 3 of a row.
+fn four(row: u32, c: u32) -> vec4<f32> { return w[row * ROW_FOURS + c]; }

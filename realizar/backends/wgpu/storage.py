@@ -1,0 +1,252 @@
+"""WgpuStorage: keys and values in device memory; what only the host computes with, in host memory."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.backends.numpy.storage import NumpyStorage
+from realizar.backends.wgpu.native import Commands, Copy
+from realizar.errors import ParameterError
+from realizar.params import kv_types
+from realizar.runtime.batch import BLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from realizar.backends.storage import LayerCache
+    from realizar.backends.wgpu.device import Device
+    from realizar.graph import Cache, State
+    from realizar.runtime.backend import StorageParams
+    from realizar.runtime.plan import CacheGroup
+
+Array = npt.NDArray[Any]
+
+
+class DeviceCache(NamedTuple):
+    """K and V of one layer: uint32 words [n_blocks, n_head_kv, BLOCK, words] (shaders/store.wgsl); no V for latents."""
+
+    key: str
+    k: Any
+    v: Any | None
+    k_shape: tuple[int, int, int]
+    v_shape: tuple[int, int, int]
+    k_is_f16: bool
+    v_is_f16: bool
+
+
+class DeviceState(NamedTuple):
+    """A recurrent state: float32 [n_slots, n]."""
+
+    key: str
+    buffer: Any
+    n: int
+
+
+class WgpuStorage:
+    """The memory of a KV cache and of recurrent states.
+
+    Parameters
+    ----------
+    device : Device
+    groups : sequence of CacheGroup
+    states : sequence of State
+    params : StorageParams
+
+    Attributes
+    ----------
+    kv_type : str or pair of str
+    n_blocks : tuple of int
+    n_slots : int
+    caches : dict of str to DeviceCache
+        Caches in device memory, by key.
+    states : dict of str to DeviceState
+        By key.
+    host : NumpyStorage
+        Other caches: it has all groups, with no block where the cache is in device memory. And all states, which ops on
+        the host fetch and put back (`fetch_state`, `put_state`).
+
+    Raises
+    ------
+    ParameterError
+        If there is not that much memory, or no kernel for a type of the cache.
+    """
+
+    def __init__(
+        self, device: Device, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams
+    ) -> None:  # fmt: skip
+        self.kv_type, self.n_blocks, self.n_slots = params.kv_type, params.n_blocks, params.n_slots
+        k_type, v_type = kv_types(params.kv_type)
+        for name in (k_type, v_type):
+            if name not in ("f16", "f32"):
+                raise ParameterError(f"kv_type={name!r}: the wgpu backend has kernels for 'f16' and 'f32' alone")
+        self._device, self._commands = device, Commands(device)
+        on_host = tuple(n if _is_on_host(g) else 0 for g, n in zip(groups, params.n_blocks, strict=True))
+        self.host = NumpyStorage(groups, states, type(params)(on_host, params.n_slots, params.kv_type))
+        self.caches: dict[str, DeviceCache] = {}
+        self._groups: list[list[DeviceCache]] = []
+        for group, n_blocks in zip(groups, params.n_blocks, strict=True):
+            layers = () if _is_on_host(group) else group.layers
+            made = [self._cache(at, n_blocks, k_type, v_type) for at in layers]
+            self._groups.append(made)
+            self.caches.update((cache.key, cache) for cache in made)
+        self.states = {at.key: self._state(at, params.n_slots) for at in states}
+
+    def _cache(self, at: Cache, n_blocks: int, k_type: str, v_type: str) -> DeviceCache:
+        shapes = [
+            (at.n_head_kv, BLOCK, -(-dim // 2) if kind == "f16" else dim)
+            for dim, kind in ((at.head_dim_k, k_type), (at.head_dim_v, v_type))
+        ]
+        k, v = (self._device.buffer(4 * n_blocks * _size(shape)) if _size(shape) else None for shape in shapes)
+        return DeviceCache(at.key, k, v, shapes[0], shapes[1], k_type == "f16", v_type == "f16")
+
+    def _state(self, at: State, n_slots: int) -> DeviceState:
+        n = prod(at.shape)
+        return DeviceState(at.key, self._device.buffer(4 * n_slots * n), n)
+
+    def close(self) -> None:
+        """Free the memory."""
+        for state in self.states.values():
+            state.buffer.destroy()
+        for group in range(len(self._groups)):
+            for _, buffer, _ in self._buffers(group):
+                buffer.destroy()
+        self.caches, self.states, self._groups = {}, {}, [[] for _ in self._groups]
+        self.host.close()
+
+    @property
+    def layers(self) -> list[LayerCache]:
+        """The caches in host memory."""
+        return [at for at in self.host.layers if at.key not in self.caches]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all blocks and slots."""
+        buffers = [buffer for group in range(len(self._groups)) for _, buffer, _ in self._buffers(group)]
+        buffers += [state.buffer for state in self.states.values()]
+        return sum(at.n_bytes for at in self.layers) + sum(int(buffer.size) for buffer in buffers)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of one state slot."""
+        return sum(4 * at.n for at in self.states.values())
+
+    def block_bytes(self, group: int) -> int:
+        """Bytes of one block of a cache group."""
+        if not self._groups[group]:
+            return self.host.block_bytes(group)
+        return sum(n_bytes for _, _, n_bytes in self._buffers(group))
+
+    def copy_block(self, group: int, src: int, dst: int) -> None:
+        """Copy a block of a cache group."""
+        if not self._groups[group]:
+            self.host.copy_block(group, src, dst)
+            return
+        copies, at = [], 0
+        scratch = self._device.buffer(self.block_bytes(group))  # WebGPU does not copy within a buffer
+        for _, buffer, n_bytes in self._buffers(group):
+            copies.append(Copy(buffer, src * n_bytes, scratch, at, n_bytes))
+            copies.append(Copy(scratch, at, buffer, dst * n_bytes, n_bytes))
+            at += n_bytes
+        self._copy(copies)
+        scratch.destroy()
+
+    def copy_slot(self, src: int, dst: int) -> None:
+        """Copy a state slot."""
+        if not self.states or src == dst:
+            return
+        scratch, at = self._device.buffer(self.slot_bytes), 0  # WebGPU does not copy within a buffer
+        copies = []
+        for state in self.states.values():
+            n_bytes = 4 * state.n
+            copies.append(Copy(state.buffer, src * n_bytes, scratch, at, n_bytes))
+            copies.append(Copy(scratch, at, state.buffer, dst * n_bytes, n_bytes))
+            at += n_bytes
+        self._copy(copies)
+        scratch.destroy()
+
+    def save_blocks(self, group: int, blocks: Sequence[int]) -> dict[str, Array]:
+        """Return a copy of these blocks, for `load_blocks`: K and V of each layer, "NAME.k" and "NAME.v"."""
+        if not self._groups[group]:
+            return self.host.save_blocks(group, blocks)
+        buffers = self._buffers(group)
+        if not len(blocks):
+            return {name: np.empty((0, n_bytes // 4), np.uint32) for name, _, n_bytes in buffers}
+        total = len(blocks) * sum(n_bytes for _, _, n_bytes in buffers)
+        staging, at, copies = self._device.buffer(total, reads_back=True), 0, []
+        for _, buffer, n_bytes in buffers:
+            for block in blocks:
+                copies.append(Copy(buffer, block * n_bytes, staging, at, n_bytes))
+                at += n_bytes
+        self._copy(copies)
+        found = self._commands.read(staging, total)
+        staging.destroy()
+        ends = np.cumsum([len(blocks) * n_bytes for _, _, n_bytes in buffers])[:-1]
+        parts = np.split(found, ends)
+        return {
+            name: part.view(np.uint32).reshape(len(blocks), -1)
+            for (name, _, _), part in zip(buffers, parts, strict=True)
+        }
+
+    def load_blocks(self, group: int, blocks: Sequence[int], saved: Mapping[str, Array]) -> None:
+        """Write the result of `save_blocks` into as many blocks."""
+        if not self._groups[group]:
+            self.host.load_blocks(group, blocks, saved)
+            return
+        for name, buffer, n_bytes in self._buffers(group):
+            for block, words in zip(blocks, saved[name], strict=True):
+                self._commands.write(buffer, block * n_bytes, np.ascontiguousarray(words))
+
+    def save_slot(self, slot: int) -> dict[str, Array]:
+        """Return a copy of a state slot, for `load_slot`: float32 by the key of the state."""
+        return {key: self._read_state(state, slot) for key, state in self.states.items()}
+
+    def load_slot(self, slot: int, saved: Mapping[str, Array]) -> None:
+        """Write the result of `save_slot` into a state slot."""
+        for key, state in self.states.items():
+            self._commands.write(state.buffer, slot * 4 * state.n, np.ascontiguousarray(saved[key], np.float32))
+
+    def fetch_state(self, key: str, slot: int) -> None:
+        """Copy a slot of a state to the host's memory, for an op that runs there."""
+        data = next(at.data for at in self.host.states if at.key == key)
+        data[slot] = self._read_state(self.states[key], slot).reshape(data.shape[1:])
+
+    def put_state(self, key: str, slot: int) -> None:
+        """Copy a slot of a state from the host's memory to the device."""
+        data = next(at.data for at in self.host.states if at.key == key)
+        state = self.states[key]
+        self._commands.write(state.buffer, slot * 4 * state.n, np.ascontiguousarray(data[slot]))
+
+    def _read_state(self, state: DeviceState, slot: int) -> Array:
+        n_bytes = 4 * state.n
+        staging = self._device.buffer(n_bytes, reads_back=True)
+        self._copy([Copy(state.buffer, slot * n_bytes, staging, 0, n_bytes)])
+        found = self._commands.read(staging, n_bytes).view(np.float32)
+        staging.destroy()
+        return found
+
+    def _buffers(self, group: int) -> list[tuple[str, Any, int]]:
+        """Name, buffer and bytes of a block, for K and V of each layer of a group."""
+        out = []
+        for cache in self._groups[group]:
+            out.append((f"{cache.key}.k", cache.k, 4 * _size(cache.k_shape)))
+            if cache.v is not None:
+                out.append((f"{cache.key}.v", cache.v, 4 * _size(cache.v_shape)))
+        return out
+
+    def _copy(self, copies: Sequence[Copy]) -> None:
+        self._device.check_process()
+        self._commands.submit(None, (), copies)
+
+
+def _is_on_host(group: CacheGroup) -> bool:
+    """Whether an op without a kernel reads the caches of a group: the indexer, which shares one with MLA."""
+    return any(at.name == "indexer" for at in group.layers)
+
+
+def _size(shape: tuple[int, int, int]) -> int:
+    n_head_kv, n_rows, words = shape
+    return n_head_kv * n_rows * words
