@@ -51,8 +51,8 @@ class LoadedAdapters:
             raise AdapterError(f"{adapter.kind} {name!r}: is loaded already; remove it first, or take another name")
         if not self._runner.backend.applies_adapters:
             raise AdapterError(
-                f"{adapter.kind} {name!r}: this backend applies no adapters; open the model with backend='cpu', or merge "
-                "a LoRA adapter into it (realizar lora merge)"
+                f"{adapter.kind} {name!r}: this backend applies no adapters; open the model with backend='cpu', or "
+                "merge LoRA adapters into it (realizar lora merge)"
             )
         fit = fitted_lora if adapter.kind == "lora" else self._fitted_vector
         self._by_name[adapter.kind][name] = fit(adapter, self._model)

@@ -240,6 +240,7 @@ def test_a_forked_process_is_told_that_it_has_no_device():
 
 
 def test_adapters_are_refused(tmp_path):
-    path = write_random_lora(tmp_path / "lora.gguf")
-    with LLM(LLAMA, backend="wgpu", n_ctx=64) as llm, pytest.raises(AdapterError, match="backend='cpu'"):
-        llm.add_lora("a", path)
+    with LLM(LLAMA, backend="wgpu", n_ctx=64) as llm:
+        path = write_random_lora(tmp_path / "lora.gguf", llm.engine.model)
+        with pytest.raises(AdapterError, match="backend='cpu'"):
+            llm.add_lora("a", path)

@@ -78,7 +78,25 @@ class Commands:
         self._callback = callback  # the struct does not keep it
 
     def submit(self, step: Any, calls: Sequence[Call], copies: Sequence[Copy] = ()) -> None:
-        """Submit dispatches, in order, then copies; `step` is bind group 0, which dispatches need.
+        """Encode and submit dispatches, in order, then copies; parameters and errors as `encode`."""
+        self.submit_encoded(self.encode(step, calls, copies))
+
+    def submit_encoded(self, encoded: Any) -> None:
+        """Submit the result of `encode`, which can be submitted once; raises like it."""
+        try:
+            self._device.gpu.queue.submit([encoded])
+        except self._errors as error:
+            raise DeviceError(f"{self._device.name} refuses a step: {describe_exception(error)}") from error
+
+    def encode(self, step: Any, calls: Sequence[Call], copies: Sequence[Copy] = ()) -> Any:
+        """Return a command buffer with dispatches, in order, and copies after them.
+
+        Parameters
+        ----------
+        step : wgpu bind group
+            Group 0, which dispatches need.
+        calls : sequence of Call
+        copies : sequence of Copy
 
         Raises
         ------
@@ -93,7 +111,7 @@ class Commands:
                 compute.end()
             for copy in copies:
                 encoder.copy_buffer_to_buffer(*copy)
-            self._device.gpu.queue.submit([encoder.finish()])
+            return encoder.finish()
         except self._errors as error:
             raise DeviceError(f"{self._device.name} refuses a step: {describe_exception(error)}") from error
 

@@ -48,6 +48,15 @@ class Segment(NamedTuple):
     host: HostOp | None
 
 
+class Ahead(NamedTuple):
+    """A command buffer that was encoded while the device computed the same calls and copies for the step before."""
+
+    step: Any
+    calls: Sequence[Call]
+    moves: Sequence[Copy]
+    encoded: Any
+
+
 class WgpuProgram:
     """A compiled plan.
 
@@ -99,6 +108,8 @@ class WgpuProgram:
         self._step_group: Any = None
         self._groups: dict[int, Any] = {}
         self._lists: dict[tuple[int, int, int, bool], tuple[Segment, ...]] = {}
+        self._last: Sequence[Call] = ()
+        self._ahead: Ahead | None = None
         self._is_closed = False
 
     @property
@@ -163,6 +174,7 @@ class WgpuProgram:
     def _forget_groups(self) -> None:
         self._groups.clear()
         self._lists.clear()
+        self._last, self._ahead = (), None
 
     def _segments(self, batch: Batch) -> tuple[Segment, ...]:
         """Return the calls of a step of this many rows and outputs."""
@@ -237,9 +249,6 @@ class WgpuProgram:
 
     def _read(self, calls: Sequence[Call], places: Sequence[Place], n: int, m: int) -> list[F32]:
         """Submit calls, and return the rows of these values after them: float32 [n or m, elements]."""
-        *early, last = _submissions(calls)
-        for some in early:
-            self._commands.submit(self._step_group, some)
         copies, at = [], 0
         for place in places:
             n_bytes = 4 * place.ld * (m if place.m_rows else n)
@@ -249,10 +258,25 @@ class WgpuProgram:
             self._staging.destroy()
             self._staging = self._device.buffer(at, reads_back=True)
         moves = [Copy(self._arena.buffer(p.key), 0, self._staging, to, size) for p, to, size in copies if size]
-        self._commands.submit(self._step_group, last, moves)
+        self._submit(calls, moves)
         raw = self._commands.read(self._staging, at) if at else np.empty(0, np.uint8)
         rows = [raw[to : to + size].view(np.float32).reshape(-1, place.ld) for place, to, size in copies]
         return [x[:, place.at : place.at + place.n] for x, place in zip(rows, places, strict=True)]
+
+    def _submit(self, calls: Sequence[Call], moves: Sequence[Copy]) -> None:
+        """Submit calls, then copies. If they repeat, as in decoding, encode them again while the device computes."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.step is self._step_group and ahead.calls is calls and ahead.moves == moves:
+            self._commands.submit_encoded(ahead.encoded)
+        else:
+            *early, last = _submissions(calls)
+            for some in early:
+                self._commands.submit(self._step_group, some)
+            self._commands.submit(self._step_group, last, moves)
+        if calls and calls is self._last:
+            encoded = self._commands.encode(self._step_group, calls, moves)
+            self._ahead = Ahead(self._step_group, calls, moves, encoded)
+        self._last = calls
 
     def _write(self, place: Place, rows: F32) -> None:
         """Write the rows of a value that is its own root."""
