@@ -21,6 +21,7 @@ from realizar.convert import safetensors
 from realizar.convert.checkpoint_folder import PREFIXES, read_json
 from realizar.convert.tensors import name_of, source_of
 from realizar.errors import AdapterError, ModelNotFoundError, did_you_mean, short_repr
+from realizar.params.checks import is_int
 from realizar.runtime.adapters import Adapter, Factors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -35,8 +36,16 @@ REFUSED: Mapping[str, str] = {
     "lora_bias": "the factors have biases",
     "layer_replication": "layers are repeated",
     "corda_config": "the base weights are changed",
+    "kasa_config": "the base weights are changed",
+    "use_qalora": "inputs are averaged in groups",
+    "use_bdlora": "the factors are block-diagonal",
+    "arrow_config": "a router chooses among adapters",
 }
 """Keys of adapter_config.json that must not be set, and what they mean."""
+
+CHANGES_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
+"""Beginnings of `init_lora_weights` that take a part out of the base weights. PEFT writes true instead if it saves the
+adapter for the original weights (`path_initial_model_for_weight_conversion`)."""
 
 
 def is_peft(folder: Path) -> bool:
@@ -82,7 +91,7 @@ def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mappin
                 f"{did_you_mean(module.rpartition('.')[2], known)}; adapters of such modules are not supported"
             )
         name, transform = names[short]
-        scale = _scale(config, module, len(a))
+        scale = _scale(folder, config, module, len(a))
         factors[name] = Factors(a, _rows(b, transform, hp, module), scale)
     if not factors:
         raise AdapterError(f"{folder}: {TENSORS} has no factors")
@@ -99,8 +108,17 @@ def _check(folder: Path, config: Mapping[str, Any]) -> None:
                 f"{folder}: {key}={short_repr(config[key])}: {meaning}, which is not supported; merge the adapter with "
                 "PEFT (merge_and_unload), and convert the model"
             )
-    if config.get("bias", "none") != "none":
-        raise AdapterError(f"{folder}: bias={config['bias']!r}: biases were trained, which is not supported")
+    if config.get("bias") not in (None, "none"):
+        raise AdapterError(f"{folder}: bias={short_repr(config['bias'])}: biases were trained, which is not supported")
+    tokens = config.get("alora_invocation_tokens")
+    if tokens is not None and not (isinstance(tokens, list) and all(map(is_int, tokens))):
+        raise AdapterError(f"{folder}: alora_invocation_tokens={short_repr(tokens)}: a list of tokens is needed")
+    how = config.get("init_lora_weights")
+    if isinstance(how, str) and how.lower().startswith(CHANGES_BASE):
+        raise AdapterError(
+            f"{folder}: init_lora_weights={short_repr(how)}: the adapter is for changed base weights; save it for the "
+            "original ones with PEFT (path_initial_model_for_weight_conversion)"
+        )
 
 
 def _modules(stored: Mapping[str, safetensors.StoredTensor]) -> tuple[dict[str, tuple[Array, Array]], list[str]]:
@@ -162,16 +180,22 @@ def _short(module: str, names: Mapping[str, Any]) -> str | None:
     return next((name for name in found if name in names), None)
 
 
-def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
+def _scale(folder: Path, config: Mapping[str, Any], module: str, rank: int) -> float:
     """Return alpha / rank, or alpha / sqrt(rank) of rsLoRA (https://arxiv.org/abs/2312.03732)."""
-    alpha = _of_pattern(config, "alpha_pattern", module, config.get("lora_alpha", rank))
+    alpha = _alpha(folder, config, module)
+    if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
+        raise AdapterError(f"{folder}: {module}: alpha is {short_repr(alpha)}; a finite number is needed")
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def _of_pattern(config: Mapping[str, Any], key: str, module: str, default: Any) -> Any:
-    """Return the value of the first pattern that matches the end of a module's name, as PEFT finds it."""
-    patterns = config.get(key) or {}
-    return next((value for p, value in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", module)), default)
+def _alpha(folder: Path, config: Mapping[str, Any], module: str) -> Any:
+    """Return the value of the first pattern that matches the end of a module's name, as PEFT finds it, or of all."""
+    patterns = config.get("alpha_pattern") or {}
+    try:
+        found = (value for pattern, value in patterns.items() if re.fullmatch(rf"(.*\.)?({pattern})", module))
+        return next(found, config.get("lora_alpha", 8))  # PEFT's default
+    except (AttributeError, re.error) as error:
+        raise AdapterError(f"{folder}: alpha_pattern={short_repr(patterns)}: {error}") from None
 
 
 def _rows(b: Array, transform: Transform | None, hp: Any, module: str) -> Array:
