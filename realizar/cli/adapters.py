@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
@@ -46,9 +47,9 @@ def with_adapters(
 
 
 def _scaled(option: str, text: str) -> tuple[str, float]:
-    """Return the path and the scale of PATH=SCALE."""
+    """Return the path and the scale of PATH=SCALE; names of files may contain =."""
     path, mark, scale = text.rpartition("=")
-    if not mark:
+    if not mark or Path(text).exists():
         return text, 1.0
     try:
         return path, float(scale)

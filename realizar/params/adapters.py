@@ -60,6 +60,8 @@ def _pairs(parameter: str, value: Any, want: str) -> list[tuple[str, Any]]:
     if isinstance(value, str):
         value = {value: 1.0}
     if isinstance(value, tuple) and all(isinstance(row, tuple) and len(row) in (2, 3) for row in value):
-        return [(row[0], row[1] if len(row) == 2 or row[2] is None else (row[1], *row[2])) for row in value]
+        check(all(isinstance(layers, tuple) for row in value for layers in row[2:] if layers is not None),
+              parameter, value, want)  # fmt: skip
+        value = {row[0]: row[1] if len(row) == 2 or row[2] is None else (row[1], *row[2]) for row in value}
     check(isinstance(value, Mapping) and all(isinstance(name, str) for name in value), parameter, value, want)
     return list(value.items())

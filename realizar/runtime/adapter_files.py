@@ -5,17 +5,19 @@ Formats: llama.cpp, convert_lora_to_gguf.py and src/llama-adapter.cpp.
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from realizar.errors import AdapterError
+from realizar.errors import AdapterError, short_repr
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter, ValueType
+from realizar.params.checks import is_int
 from realizar.quants import dequantize
 from realizar.runtime.adapters import Adapter, Factors, place_of
 
@@ -63,11 +65,19 @@ def read_lora(file: GGUFFile, architecture: str) -> Adapter:
         )
     weights = dict.fromkeys(tensor.removesuffix(A).removesuffix(B) for tensor in file.tensors)
     alpha = file.metadata.get_float("adapter.lora.alpha", 0.0)
+    if not math.isfinite(alpha):
+        raise AdapterError(f"{name}: adapter.lora.alpha is {alpha}; a finite number is needed")
     factors = {weight: _factors(file, weight, alpha) for weight in weights}
     if not factors:
         raise AdapterError(f"{name}: has no factors (tensors NAME.weight{A} and {B})")
-    invocation = tuple(map(int, file.metadata[INVOCATION])) if INVOCATION in file.metadata else ()
-    return Adapter("lora", factors, str(file.path), invocation)
+    return Adapter("lora", factors, str(file.path), _invocation(file))
+
+
+def _invocation(file: GGUFFile) -> tuple[int, ...]:
+    found = file.metadata.get(INVOCATION, [])
+    if isinstance(found, (str, bytes)) or not isinstance(found, Iterable) or not all(map(is_int, found)):
+        raise AdapterError(f"{file.path.name}: {INVOCATION} is {short_repr(found)}; a list of tokens is needed")
+    return tuple(found)
 
 
 def _factors(file: GGUFFile, weight: str, alpha: float) -> Factors:
@@ -75,7 +85,7 @@ def _factors(file: GGUFFile, weight: str, alpha: float) -> Factors:
         if weight + suffix not in file.tensors:
             raise AdapterError(f"{file.path.name}: {weight}: {weight + suffix} is missing; the file is incomplete")
     a, b = array_of(file, weight + A), array_of(file, weight + B)
-    if a.ndim != b.ndim or a.shape[-2] != b.shape[-1] or a.shape[:-2] != b.shape[:-2]:
+    if a.ndim < 2 or a.ndim != b.ndim or a.shape[-2] != b.shape[-1] or a.shape[:-2] != b.shape[:-2]:
         raise AdapterError(f"{file.path.name}: {weight}: factors of shapes {a.shape} and {b.shape} do not fit together")
     if a.dtype != b.dtype:
         a, b = a.astype(np.float32), b.astype(np.float32)

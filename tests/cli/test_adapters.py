@@ -3,7 +3,7 @@
 import pytest
 
 from realizar.cli import main
-from realizar.cli.adapters import with_adapters
+from realizar.cli.adapters import _scaled, with_adapters
 from realizar.gguf import GGUFFile
 from realizar.model import load
 from realizar.params import SamplingParams
@@ -38,7 +38,7 @@ def test_convert(tmp_path, capsys):
     folder, out = write_folder(tmp_path / "peft"), tmp_path / "a.gguf"
     assert main(["convert", str(folder), str(out), "--target", str(LLAMA)]) == 0
     assert "adapter of 1 weights" in capsys.readouterr().out
-    assert main(["convert", str(folder), str(out)]) == 1
+    assert main(["convert", str(folder), str(out)]) == 2
     assert "--target" in capsys.readouterr().err
 
 
@@ -71,6 +71,13 @@ def test_options_of_run_and_chat():
     assert found.lora == (("a.gguf", 1.0), ("b.gguf", 0.5))
     assert found.control_vector == (("v.gguf", -2.0, None),)
     assert llm.added == [("lora", "a.gguf", "a.gguf"), ("lora", "b.gguf", "b.gguf"), ("vector", "v.gguf", "v.gguf")]
+
+
+def test_a_path_with_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r=16.gguf").touch()
+    assert _scaled("--lora", "r=16.gguf") == ("r=16.gguf", 1.0)
+    assert _scaled("--lora", "r=16.gguf=0.5") == ("r=16.gguf", 0.5)
 
 
 def test_an_option_with_a_wrong_scale(capsys):

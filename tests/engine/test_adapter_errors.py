@@ -5,6 +5,7 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar.errors import AdapterError, GGUFError, ModelNotFoundError, ParameterError
+from realizar.gguf import GGMLType, GGUFWriter
 from realizar.runtime.adapter_files import write_control_vector, write_lora
 from realizar.runtime.adapters import Adapter
 from tests.adapters import random_lora, write_random_lora, write_random_vector
@@ -51,6 +52,28 @@ def test_files_that_are_no_adapters(llm, tmp_path):
         llm.add_lora("a", tmp_path / "text")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "shape", "message"),
+    [
+        ("adapter.lora.alpha", 4.0, (256,), r"factors of shapes \(256,\) and \(256,\) do not fit"),
+        ("adapter.lora.alpha", float("nan"), (4, 256), "adapter.lora.alpha is nan"),
+        ("adapter.alora.invocation_tokens", "abc", (4, 256), "is 'abc'; a list of tokens"),
+        ("adapter.alora.invocation_tokens", ["a"], (4, 256), "a list of tokens is needed"),
+    ],
+)
+def test_invalid_files(llm, key, value, shape, message, tmp_path):
+    writer = GGUFWriter(tmp_path / "a.gguf")
+    kinds = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora"}
+    for each, text in {**kinds, key: value}.items():
+        writer.add(each, text)
+    for suffix, dims in (("a", shape), ("b", shape[::-1])):
+        data = np.ones(dims, np.float32)
+        writer.add_tensor(f"blk.0.attn_q.weight.lora_{suffix}", data.view(np.uint8), dims, GGMLType.F32)
+    writer.write()
+    with pytest.raises(AdapterError, match=message):
+        llm.add_lora("a", tmp_path / "a.gguf")
+
+
 def test_names(llm, tmp_path):
     llm.add_lora("summary", write_random_lora(tmp_path / "a.gguf", llm.engine.model))
     try:
@@ -84,6 +107,7 @@ def test_vectors_that_do_not_fit(llm, tmp_path):
     "given",
     [{"lora": 3}, {"lora": ("a",)}, {"lora": ["a"]},
      {"lora": {"a": "b"}}, {"lora": {1: 1.0}}, {"lora": {"a": float("nan")}}, {"control_vector": ["v"]},
+     {"lora": ((1, 2.0),)}, {"control_vector": (("v", 1.0, 5),)},
      {"control_vector": {"v": (1.0, 2)}}, {"control_vector": {"v": (1.0, 2, 1)}}],
     ids=str,
 )  # fmt: skip
