@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from realizar.errors import GGUFError, short_repr
+
 Array = npt.NDArray[Any]
 Config = Mapping[str, Any]
 
@@ -31,8 +33,15 @@ def rope_parameters(config: Config, kind: str = "full_attention") -> dict[str, A
     config : dict
     kind : str
         Kind of attention layer, where a model has several.
+
+    Raises
+    ------
+    GGUFError
+        If they are no JSON object.
     """
     found = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(found, Mapping) or not isinstance(found.get(kind) or {}, Mapping):
+        raise GGUFError(f"config.json: rope_parameters (rope_scaling) is {short_repr(found)}; an object is needed")
     old = {"rope_theta": config.get("rope_theta", config.get("rotary_emb_base"))}
     old["partial_rotary_factor"] = config.get("partial_rotary_factor", config.get("rotary_pct"))
     out = {key: value for key, value in old.items() if value is not None}

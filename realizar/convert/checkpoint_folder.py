@@ -56,7 +56,7 @@ class CheckpointFolder:
             raise ModelNotFoundError(f"{folder}: needs {FOLDER}, but this is a file")
         self.folder = folder
         whole = read_json(folder / "config.json")
-        self.config = {**whole, **whole.get("text_config", {}), **whole.get("transformer_layer_config", {})}
+        self.config = {**whole, **(whole.get("text_config") or {}), **(whole.get("transformer_layer_config") or {})}
         self.config["architectures"] = whole.get("architectures", self.config.get("architectures", []))
         self.scheme = quantized.scheme_of(self.config)
         self.stored: dict[str, safetensors.StoredTensor] = {}

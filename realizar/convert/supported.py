@@ -8,6 +8,7 @@ from typing import Any
 from realizar.arch.checkpoint import Checkpoint, Config
 from realizar.arch.rope_checkpoint import rope_parameters
 from realizar.errors import GGUFError, short_repr
+from realizar.params.checks import is_int
 
 PLAIN = ("default", "linear", "yarn", "mrope")
 """Rotary types that are metadata alone. "mrope" is the old name of "default" in models with positions of three axes."""
@@ -22,9 +23,12 @@ FACTORS = {
 
 
 def check_values(name: str, config: Config, checkpoint: Checkpoint) -> None:
-    """Raise a GGUFError if config.json has a value for which the equations of an architecture would be wrong."""
+    """Raise a GGUFError if config.json has a value for which the equations of an architecture would be wrong.
+
+    A flag that is null is false, as in transformers.
+    """
     for key, values in checkpoint.all_only(config).items():
-        if key in config and config[key] not in values:
+        if key in config and config[key] not in values and not (config[key] is None and False in values):
             known = " or ".join(short_repr(value) for value in values)
             raise GGUFError(
                 f"config.json: {key} is {short_repr(config[key])}, but architecture {name} computes what "
@@ -41,7 +45,7 @@ def check_rope(name: str, config: Config, declared: Collection[str]) -> None:
     for kind in kinds or ["full_attention"]:
         found = rope_parameters(config, kind)["rope_type"]
         where = f"rope_parameters.{kind}.rope_type" if kinds else "rope_type"
-        if found not in (*PLAIN, *UP_TO_CONTEXT) and FACTORS.get(found) not in declared:
+        if found not in (*PLAIN, *UP_TO_CONTEXT) and FACTORS.get(str(found)) not in declared:
             raise GGUFError(
                 f"config.json: {where} is {short_repr(found)}, which architecture {name} does not compute; results "
                 "would be wrong"
@@ -59,12 +63,14 @@ def check_windows(name: str, config: Config, hp: Any) -> None:
     A window as long as the context changes nothing.
     """
     kinds, size = config.get("layer_types"), config.get("sliding_window")
+    if size is not None and not is_int(size):
+        raise GGUFError(f"config.json: sliding_window is {short_repr(size)}; a number of tokens, or null, is needed")
     if not size or size >= hp.n_ctx_train or config.get("use_sliding_window") is False:
         return
     if not kinds:  # Qwen 2 and its descendants
         if not config.get("use_sliding_window"):
             return
-        first = config.get("max_window_layers", 0)
+        first = config.get("max_window_layers") or 0
         kinds = ["sliding_attention" if i >= first else "full_attention" for i in range(hp.n_layer)]
     windows = getattr(hp, "windows", (hp.window,) * hp.n_layer)
     for i, kind in enumerate(kinds[: hp.n_layer]):

@@ -1,10 +1,12 @@
 """Hyperparameters of config.json: the metadata they become, and those that no equations of an architecture follow."""
 
+import json
 import math
 
 import pytest
 
 from realizar.arch import ArchMetadata, registry
+from realizar.convert.checkpoint_folder import CheckpointFolder
 from realizar.convert.metadata import architecture_of, metadata
 from realizar.convert.supported import check_rope, check_windows
 from realizar.errors import GGUFError
@@ -169,6 +171,10 @@ LLAMA4 = {"num_local_experts": 16, "num_experts_per_tok": 1}
         ("GraniteSWAForCausalLM", {**WINDOW, "layer_rope_theta": [1e4, 0, 1e5, 0]}, "layer_rope_theta"),
         ("Mamba2ForCausalLM", {"n_groups": 1, "expand": 2, "time_step_limit": [0.01, 0.1]}, "time_step_limit"),
         ("GptOssForCausalLM", {"swiglu_limit": 1.0}, "swiglu_limit"),
+        ("Qwen2ForCausalLM", {"sliding_window": "8"}, "sliding_window is '8'; a number of tokens"),
+        ("LlamaForCausalLM", {"rope_scaling": "linear"}, r"rope_parameters \(rope_scaling\) is 'linear'"),
+        ("LlamaForCausalLM", {"rope_parameters": {"full_attention": [1]}}, "an object is needed"),
+        ("LlamaForCausalLM", {"rope_parameters": {"rope_type": ["linear"]}}, r"rope_type is \['linear'\]"),
     ],
 )
 def test_unsupported_value(name, config, says):
@@ -185,8 +191,21 @@ def test_unsupported_value(name, config, says):
         {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
         {"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}},
         {"hidden_act": "swish"},
+        {"rope_parameters": {"full_attention": {"rope_theta": 1e4}, "sliding_attention": None}},
     ],
     ids=str,
 )
 def test_values_that_change_nothing(config):
     checked("Qwen2ForCausalLM", config)
+
+
+def test_a_flag_that_is_null_is_false():
+    checked("FalconForCausalLM", {"alibi": None, "parallel_attn": True})
+    with pytest.raises(GGUFError, match="parallel_attn is None"):
+        checked("FalconForCausalLM", {"parallel_attn": None})
+
+
+def test_a_text_config_that_is_null(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**SIZES, "text_config": None}))
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    assert CheckpointFolder(tmp_path).config["hidden_size"] == 64
