@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from realizar.errors import AdapterError, short_repr
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter, ValueType
-from realizar.params.checks import is_int
 from realizar.quants import dequantize
 from realizar.runtime.adapters import Adapter, Factors, place_of
 
@@ -74,10 +73,14 @@ def read_lora(file: GGUFFile, architecture: str) -> Adapter:
 
 
 def _invocation(file: GGUFFile) -> tuple[int, ...]:
-    found = file.metadata.get(INVOCATION, [])
-    if isinstance(found, (str, bytes)) or not isinstance(found, Iterable) or not all(map(is_int, found)):
-        raise AdapterError(f"{file.path.name}: {INVOCATION} is {short_repr(found)}; a list of tokens is needed")
-    return tuple(found)
+    if INVOCATION not in file.metadata:
+        return ()
+    found = np.asarray(file.metadata[INVOCATION])
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise AdapterError(
+            f"{file.path.name}: {INVOCATION} is {short_repr(found.tolist())}; a list of tokens is needed"
+        )
+    return tuple(found.tolist())
 
 
 def _factors(file: GGUFFile, weight: str, alpha: float) -> Factors:
