@@ -17,8 +17,9 @@ from realizar.convert.adapters import peft_adapter
 from realizar.errors import AdapterError, did_you_mean
 from realizar.gguf import GGUFFile, GGUFWriter, TensorInfo
 from realizar.gguf.target import check_target
+from realizar.params.checks import check_number
 from realizar.quants import dequantize
-from realizar.runtime.adapter_files import open_lora
+from realizar.runtime.adapter_files import array_of, open_lora
 from realizar.runtime.adapters import Adapter, Factors
 from realizar.runtime.rotations import read_rotations
 
@@ -49,9 +50,12 @@ def merge_lora(
     ------
     AdapterError
         If the adapter does not fit the model, or a weight is of a type that cannot be written.
+    ParameterError
+        If the scale is not a finite number.
     GGUFError, ModelNotFoundError
         If a file cannot be read.
     """
+    check_number("scale", scale, -1e6, 1e6, "a finite number")
     given = Path(adapter)
     with GGUFFile(base) as file:
         check_target(path, file.paths)
@@ -64,17 +68,24 @@ def merge_lora(
             if name in rotated:
                 raise AdapterError(f"{found.path}: {name}: {file.path.name} stores it in a rotated basis")
         pool = Pool(default_threads().n if n_threads is None else bounded_threads(n_threads))
-        writer = GGUFWriter(path)
-        for key in file.metadata:
-            if not key.startswith("split."):
-                writer.copy(file.metadata, key)
-        for info in file.tensors.values():
-            own = found.factors.get(info.name)
-            data = partial(file.data, info.name) if own is None else partial(_merged, file, info, own, scale, pool)
-            writer.add_tensor(info.name, data, info.shape, info.type)
-        writer.write()
-        pool.stop()
+        try:
+            _write(path, file, found, scale, pool)
+        finally:
+            pool.stop()
     return found
+
+
+def _write(path: str | os.PathLike[str], file: GGUFFile, adapter: Adapter, scale: float, pool: Pool) -> None:
+    """Write a file with merged weights."""
+    writer = GGUFWriter(path)
+    for key in file.metadata:
+        if not key.startswith("split."):
+            writer.copy(file.metadata, key)
+    for info in file.tensors.values():
+        own = adapter.factors.get(info.name)
+        data = partial(file.data, info.name) if own is None else partial(_merged, file, info, own, scale, pool)
+        writer.add_tensor(info.name, data, info.shape, info.type)
+    writer.write()
 
 
 def _check(adapter: Adapter, name: str, factors: Factors, file: GGUFFile) -> None:
@@ -95,9 +106,16 @@ def _check(adapter: Adapter, name: str, factors: Factors, file: GGUFFile) -> Non
 
 
 def _merged(file: GGUFFile, info: TensorInfo, factors: Factors, scale: float, pool: Pool) -> npt.NDArray[Any]:
-    """Return the bytes of a merged weight: W + scale * B A, summed in float32, experts one after another."""
+    """Return the bytes of a merged weight: W + scale * B A, summed in float32, experts one after another.
+
+    Where the file has factors for the products of W (`NAME.scale`), B A is divided by them.
+    """
     weight = dequantize(file.data(info.name), info.type.name).reshape(info.shape)
     a, b = (np.asarray(x, np.float32) for x in (factors.a, factors.b))
-    merged = weight + np.float32(scale * factors.scale) * (b @ a)
+    update = np.float32(scale * factors.scale) * (b @ a)
+    key = f"{info.name.removesuffix('.weight')}.scale"
+    if key in file.tensors:
+        update /= array_of(file, key).reshape(-1, *[1] * (update.ndim - 1))  # one number, or one for each expert
+    merged = weight + update
     rows = np.ascontiguousarray(merged.reshape(-1, info.shape[-1]), np.float32)
     return quantize(pool, rows.view(np.uint8), "F32", info.type.name, info.shape[-1])

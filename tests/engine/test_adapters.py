@@ -9,7 +9,7 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar._kernels import table
-from realizar.errors import AdapterError
+from realizar.errors import AdapterError, ParameterError
 from realizar.gguf import GGMLType, GGUFFile
 from realizar.quantize.merge import merge_lora
 from realizar.quants import dequantize, quantize
@@ -69,13 +69,18 @@ def in_floats(name, data, shape, kind):
     return name, quantize(values, "F32"), shape, GGMLType.F32
 
 
+SCALES = {"blk.0.attn_q.scale": np.array([0.25], np.float32)}
+
+
 @pytest.mark.parametrize(
-    ("path", "dtype"), [(LLAMA, np.float32), (LLAMA, np.float16), (FUSED, np.float32)], ids=["f32", "f16", "fused"]
+    ("path", "dtype", "more"),
+    [(LLAMA, np.float32, {}), (LLAMA, np.float16, {}), (FUSED, np.float32, {}), (LLAMA, np.float32, SCALES)],
+    ids=["f32", "f16", "fused", "scales"],
 )
-def test_merged_weights_give_the_same_logits(path, dtype, tmp_path):
-    """Also where the file has the rows of q, k and v in one weight."""
+def test_merged_weights_give_the_same_logits(path, dtype, more, tmp_path):
+    """Also where the file has the rows of q, k and v in one weight, or factors for products."""
     base, merged, adapter = (tmp_path / f"{name}.gguf" for name in ("base", "merged", "adapter"))
-    rewritten(path, base, tensors=in_floats)
+    rewritten(path, base, tensors=in_floats, more=more)
     with GGUFFile(base) as file:
         names = [name for name in file.tensors if re.search(r"(attn_q|attn_qkv|attn_output|ffn_up)\.weight", name)]
         shapes, architecture = {name: file.tensors[name].shape for name in names}, file.architecture
@@ -84,6 +89,8 @@ def test_merged_weights_give_the_same_logits(path, dtype, tmp_path):
     with LLM(base, **options) as llm:
         llm.add_lora("a", adapter)
         found, without = logits(llm, {"a": 0.5}), logits(llm)
+    with pytest.raises(ParameterError, match="scale=nan"):
+        merge_lora(base, adapter, merged, float("nan"))
     merge_lora(base, adapter, merged, 0.5, n_threads=1)
     with LLM(merged, **options) as llm:
         want = logits(llm)
