@@ -12,6 +12,7 @@ Lora = str | Mapping[str, float] | None
 Control = str | Mapping[str, "float | tuple[float, int, int]"] | None
 """The name of a control vector, or names with a scale, or with a scale and the first and the last layer."""
 
+MAX_SCALE = 1e6
 LORA_WANT = "the name of an adapter, or names with scales, such as {'sql': 0.5}"
 CONTROL_WANT = (
     "the name of a control vector, or names with a scale, or a scale, the first and the last layer, such as "
@@ -29,7 +30,7 @@ def checked_lora(value: Any) -> tuple[tuple[str, float], ...]:
     """
     pairs = _pairs("lora", value, LORA_WANT)
     for _, scale in pairs:
-        check_number("lora", scale, -1e6, 1e6, LORA_WANT)
+        check_number("lora", scale, -MAX_SCALE, MAX_SCALE, LORA_WANT)
     return tuple((name, float(scale)) for name, scale in pairs)
 
 
@@ -46,7 +47,7 @@ def checked_control(value: Any) -> tuple[tuple[str, float, tuple[int, int] | Non
         many = isinstance(given, (tuple, list))
         check(not many or len(given) == 3, "control_vector", given, CONTROL_WANT)
         scale, *layers = given if many else (given,)
-        check_number("control_vector", scale, -1e6, 1e6, CONTROL_WANT)
+        check_number("control_vector", scale, -MAX_SCALE, MAX_SCALE, CONTROL_WANT)
         fits = not layers or (all(map(is_int, layers)) and 0 <= layers[0] <= layers[1])
         check(fits, "control_vector", given, CONTROL_WANT)
         out.append((name, float(scale), (int(layers[0]), int(layers[1])) if layers else None))

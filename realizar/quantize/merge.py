@@ -17,6 +17,7 @@ from realizar.convert.adapters import peft_adapter
 from realizar.errors import AdapterError, did_you_mean
 from realizar.gguf import GGUFFile, GGUFWriter, TensorInfo
 from realizar.gguf.target import check_target
+from realizar.params.adapters import MAX_SCALE
 from realizar.params.checks import check_number
 from realizar.quants import dequantize
 from realizar.runtime.adapter_files import array_of, open_lora
@@ -51,11 +52,11 @@ def merge_lora(
     AdapterError
         If the adapter does not fit the model, or a weight is of a type that cannot be written.
     ParameterError
-        If the scale is not a finite number.
+        If the scale is no number, or too large.
     GGUFError, ModelNotFoundError
         If a file cannot be read.
     """
-    check_number("scale", scale, -1e6, 1e6, "a finite number")
+    check_number("scale", scale, -MAX_SCALE, MAX_SCALE, f"a number from {-MAX_SCALE:g} to {MAX_SCALE:g}")
     given = Path(adapter)
     with GGUFFile(base) as file:
         check_target(path, file.paths)

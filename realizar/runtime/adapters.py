@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Lock
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,8 @@ from realizar.runtime.side_ops import SideOps
 
 RANK_STEP = 8
 """`SideOps.max_rank` is a multiple of this, so that a new adapter seldom needs new programs."""
+MAX_KEPT = 1024
+"""Sets of adapters whose numbers are kept for the prefix cache; clients can ask for ever new scales."""
 _ids = count()
 
 
@@ -152,9 +155,11 @@ class AdapterTable:
 
     A set is found by its number as long as a request holds it. The same adapters with the same scales keep their
     number when no request holds it: their prefixes stay in the cache. An adapter that is loaded again is another one.
+    The numbers of the last MAX_KEPT sets are known; older ones get new numbers.
     """
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._numbers = count(1)
         self._number_of: dict[tuple[tuple[int, float, Any], ...], int] = {}
         self._sets: WeakValueDictionary[int, AdapterSet] = WeakValueDictionary()
@@ -162,7 +167,11 @@ class AdapterTable:
     def set_of(self, uses: tuple[AdapterUse, ...]) -> AdapterSet:
         """Return the set of these adapters, to be held for as long as a sequence has its number."""
         key = tuple((use.adapter.id, use.scale, use.layers) for use in uses)
-        number = self._number_of.setdefault(key, next(self._numbers))
+        with self._lock:
+            number = self._number_of.pop(key, None) or next(self._numbers)
+            self._number_of[key] = number  # the newest is last
+            if len(self._number_of) > MAX_KEPT:
+                del self._number_of[next(iter(self._number_of))]
         return self._sets.setdefault(number, AdapterSet(number, uses))
 
     def get(self, number: int) -> AdapterSet | None:

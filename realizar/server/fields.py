@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from realizar.errors import ParameterError
 from realizar.params import SamplingParams
+from realizar.params.adapters import MAX_SCALE
 from realizar.server.errors import ApiError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class LoraScale(Body):
     """The scale of a LoRA adapter, by its number: llama-server's form."""
 
     id: int
-    scale: float
+    scale: float = Field(ge=-MAX_SCALE, le=MAX_SCALE)
 
 
 _TYPES: dict[str, Any] = {

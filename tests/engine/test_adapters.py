@@ -14,7 +14,7 @@ from realizar.gguf import GGMLType, GGUFFile
 from realizar.quantize.merge import merge_lora
 from realizar.quants import dequantize, quantize
 from realizar.runtime.adapter_files import write_lora
-from realizar.runtime.adapters import Adapter
+from realizar.runtime.adapters import MAX_KEPT, Adapter, AdapterTable, AdapterUse
 from realizar.testing import relative_error
 from tests.adapters import random_lora, write_random_lora, write_random_vector
 from tests.isa import DEFINED
@@ -206,3 +206,16 @@ def test_activated_adapters(tmp_path):
         np.testing.assert_array_equal(logits(llm, "activated"), found)
     with pytest.raises(AdapterError, match="cannot be merged"):
         merge_lora(LLAMA, path, tmp_path / "merged.gguf", n_threads=1)
+
+
+def test_numbers_of_sets_are_bounded():
+    """Clients can ask for ever new scales; a set that is held keeps its number, and no number is used twice."""
+    table, adapter = AdapterTable(), Adapter("lora", {}, "a")
+    first = table.set_of((AdapterUse(adapter, 1.0),))
+    assert table.set_of((AdapterUse(adapter, 1.0),)) is first
+    others = {table.set_of((AdapterUse(adapter, 2.0 + i),)).number for i in range(MAX_KEPT)}
+    assert len(others) == MAX_KEPT
+    assert first.number not in others
+    assert table.get(first.number) is first
+    assert table.set_of((AdapterUse(adapter, 1.0),)).number not in {first.number, *others}
+    assert len(table._number_of) == MAX_KEPT

@@ -78,6 +78,7 @@ def test_scales_for_all_requests(server):
         assert server.post("/lora-adapters", [])[0] == 200
     assert text(server) == base
     assert server.post("/lora-adapters", [{"id": 5, "scale": 1.0}])[0] == 400
+    assert server.post("/lora-adapters", [{"id": 0, "scale": 1e99}])[0] == 400
 
 
 @pytest.mark.parametrize("given", ["name", "=path", "name=", "tiny=path"])
