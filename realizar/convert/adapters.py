@@ -38,7 +38,7 @@ def convert_adapter(
     if target is None:
         raise ParameterError(f"{folder}: is an adapter; give the model for which it was trained, as GGUF, by --target")
     with GGUFFile(target) as file:
-        check_target(path, file.paths)
+        check_target(path, (*file.paths, *Path(folder).iterdir()))
         adapter = peft_adapter(Path(folder), file)
         write_lora(path, adapter, file.architecture)
     return adapter

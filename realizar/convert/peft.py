@@ -72,6 +72,8 @@ def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mappin
     ModelNotFoundError, GGUFError
         If a file is missing or damaged.
     """
+    if not is_peft(folder):
+        raise ModelNotFoundError(f"{folder / CONFIG}: no such file; an adapter is a GGUF file, or a folder of PEFT")
     config = read_json(folder / CONFIG)
     _check(folder, config)
     if not (folder / TENSORS).is_file():

@@ -31,7 +31,7 @@ def check_target(path: str | os.PathLike[str], sources: Iterable[str | os.PathLi
     if mode is not None and not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
         raise ParameterError(f"output {shown}: is {kind}; give the path of a file")
-    if mode is not None and any(os.path.samefile(target, source) for source in sources):
+    if mode is not None and any(os.path.exists(source) and os.path.samefile(target, source) for source in sources):
         raise ParameterError(f"output {shown}: is a file that is read; give another name")
     if not os.access(target.parent, os.W_OK):
         raise ParameterError(f"output {shown}: the folder cannot be written to; choose another one")

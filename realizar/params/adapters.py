@@ -13,7 +13,7 @@ Control = str | Mapping[str, "float | tuple[float, int, int]"] | None
 """The name of a control vector, or names with a scale, or with a scale and the first and the last layer."""
 
 MAX_SCALE = 1e6
-LORA_WANT = "the name of an adapter, or names with scales, such as {'sql': 0.5}"
+LORA_WANT = "the name of an adapter, or names with scales from -1e6 to 1e6, such as {'sql': 0.5}"
 CONTROL_WANT = (
     "the name of a control vector, or names with a scale, or a scale, the first and the last layer, such as "
     "{'happy': (0.8, 10, 20)}"

@@ -45,7 +45,8 @@ def make_control_vector(
     Raises
     ------
     ParameterError
-        If the lists have no texts, or not as many, or the architecture has no single hidden state after its layers.
+        If the lists have no texts, or not as many, if their last tokens do not differ, or if the architecture has no
+        single hidden state after its layers.
     """
     if len(positive) != len(negative) or not positive:
         raise ParameterError(
@@ -60,6 +61,8 @@ def make_control_vector(
             )
         states = [_last_states(reader, texts, list(places.values())) for texts in (positive, negative)]
     differences = states[0] - states[1]
+    if not differences.any(axis=(0, 2)).all():
+        raise ParameterError("control vector: the positive and the negative texts do not differ; give opposites")
     return {layer: direction(differences[:, i]) for i, layer in enumerate(places)}
 
 

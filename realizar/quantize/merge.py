@@ -59,7 +59,7 @@ def merge_lora(
     check_number("scale", scale, -MAX_SCALE, MAX_SCALE, f"a number from {-MAX_SCALE:g} to {MAX_SCALE:g}")
     given = Path(adapter)
     with GGUFFile(base) as file:
-        check_target(path, file.paths)
+        check_target(path, (*file.paths, *(given.iterdir() if given.is_dir() else (given,))))
         found = peft_adapter(given, file) if given.is_dir() else open_lora(given, file.architecture)
         rotated = read_rotations(file, file.architecture, "").by_name
         if found.invocation:

@@ -31,7 +31,8 @@ def test_merge(adapter, tmp_path, capsys):
         assert list(merged.metadata) == list(base.metadata)
         assert all(merged.metadata.encoded(key) == base.metadata.encoded(key) for key in base.metadata)
     assert main(["lora", "merge", str(LLAMA), str(adapter), str(LLAMA)]) == 1
-    assert "is a file that is read" in capsys.readouterr().err
+    assert main(["lora", "merge", str(LLAMA), str(adapter), str(adapter)]) == 1
+    assert capsys.readouterr().err.count("is a file that is read") == 2
 
 
 def test_convert(tmp_path, capsys):
@@ -53,6 +54,9 @@ def test_control_vector(tmp_path, capsys):
     (tmp_path / "bad").write_text("x\n")
     assert main(words) == 2
     assert "3 and 1" in capsys.readouterr().err
+    words[3] = words[2]
+    assert main(words) == 2
+    assert "do not differ" in capsys.readouterr().err
 
 
 def test_options_of_run_and_chat():
