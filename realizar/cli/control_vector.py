@@ -29,7 +29,8 @@ def command(
     from realizar.runtime.adapter_files import write_control_vector
 
     path = store.resolve(model)
-    check_target(out, (path, positive, negative))
+    with options.usage_errors():
+        check_target(out, (path, positive, negative))
     texts = [[line for line in reading.read(name).splitlines() if line.strip()] for name in (positive, negative)]
     with options.usage_errors():
         vectors = make_control_vector(path, *texts, n_ctx=n_ctx, n_threads=n_threads, backend=backend)

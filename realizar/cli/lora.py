@@ -32,5 +32,7 @@ def merge(
     """Write a model with an adapter added to its weights, which keep their types."""
     from realizar.quantize.merge import merge_lora
 
-    found = merge_lora(store.resolve(base), adapter, out, scale, threads)
+    path = store.resolve(base)
+    with options.usage_errors():
+        found = merge_lora(path, adapter, out, scale, threads)
     print(f"{out}: {len(found.factors)} weights merged, {out.stat().st_size / 1e6:.1f} MB")

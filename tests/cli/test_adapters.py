@@ -30,8 +30,8 @@ def test_merge(adapter, tmp_path, capsys):
         assert [info.type for info in merged.tensors.values()] == [info.type for info in base.tensors.values()]
         assert list(merged.metadata) == list(base.metadata)
         assert all(merged.metadata.encoded(key) == base.metadata.encoded(key) for key in base.metadata)
-    assert main(["lora", "merge", str(LLAMA), str(adapter), str(LLAMA)]) == 1
-    assert main(["lora", "merge", str(LLAMA), str(adapter), str(adapter)]) == 1
+    assert main(["lora", "merge", str(LLAMA), str(adapter), str(LLAMA)]) == 2
+    assert main(["lora", "merge", str(LLAMA), str(adapter), str(adapter)]) == 2
     assert capsys.readouterr().err.count("is a file that is read") == 2
 
 
@@ -54,6 +54,8 @@ def test_control_vector(tmp_path, capsys):
     (tmp_path / "bad").write_text("x\n")
     assert main(words) == 2
     assert "3 and 1" in capsys.readouterr().err
+    assert main([*words[:4], str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
     words[3] = words[2]
     assert main(words) == 2
     assert "do not differ" in capsys.readouterr().err
