@@ -135,7 +135,7 @@ def _modules(stored: Mapping[str, safetensors.StoredTensor]) -> tuple[dict[str, 
             found.setdefault(match[1], {})[match[2]] = _array(tensor)
     out = {}
     for module, pair in found.items():
-        if len(pair) < 2 or pair["A"].ndim != 2 or pair["B"].shape[1:] != pair["A"].shape[:1]:
+        if len(pair) < 2 or pair["A"].ndim != 2 or not pair["A"].size or pair["B"].shape[1:] != pair["A"].shape[:1]:
             shapes = {factor: array.shape for factor, array in pair.items()}
             raise AdapterError(f"{module}: A [rank, n_in] and B [n_out, rank] are needed, found {shapes}")
         a, b = pair["A"], pair["B"]

@@ -120,6 +120,7 @@ def test_tensors_that_are_refused(model, tmp_path):
     for tensors, message in (
         ({f"{Q}.lora_magnitude_vector.weight": b[:, 0].copy()}, "only the factors lora_A and lora_B are supported"),
         ({f"{Q}.lora_A.weight": a}, r"A \[rank, n_in\] and B \[n_out, rank\] are needed"),
+        ({f"{Q}.lora_A.weight": a[:0], f"{Q}.lora_B.weight": b[:, :0].copy()}, r"A \[rank, n_in\] and B"),
         ({f"{Q}.lora_A.weight": a[:2], f"{Q}.lora_B.weight": b}, r"A \[rank, n_in\] and B"),
         ({f"{Q}x.lora_A.weight": a, f"{Q}x.lora_B.weight": b}, r"q_projx: is no weight of .*; did you mean q_proj"),
         ({}, "has no factors"),
