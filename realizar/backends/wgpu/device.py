@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from realizar import forks
 from realizar.errors import DeviceError, ParameterError, RealizarError, describe_exception
 
 WANTED = ("subgroup",)
@@ -43,6 +44,8 @@ class Device:
         The process that opened it; a forked child cannot use it.
     kernels : dict
         Compiled kernels, which all programs share (`kernels.kernel`).
+    lock : Lock
+        Held while a kernel is made or compiled: lists of calls keep handles, so none may be replaced by another thread.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Device:
     gpu: Any
     pid: int
     kernels: dict[Any, Any] = field(default_factory=dict)
+    lock: forks.Lock = field(default_factory=forks.Lock)
 
     def check_process(self) -> None:
         """Raise DeviceError in a process that was forked after the device was opened."""
@@ -96,7 +100,12 @@ def open_device() -> Device:
     DeviceError
         If there is no adapter, or it cannot be opened.
     """
-    return _open(os.getpid())
+    with _opening:
+        return _open(os.getpid())
+
+
+_opening = forks.Lock()
+"""Threads that make backends at the same time share one device, too."""
 
 
 @cache

@@ -62,9 +62,10 @@ class Kernel:
     @property
     def layout(self) -> Any:
         """The layout of bind group 1."""
-        if self._layout is None:
-            self._layout = self._new_layout()
-        return self._layout
+        with self._device.lock:
+            if self._layout is None:
+                self._layout = self._new_layout()
+            return self._layout
 
     @property
     def pipeline(self) -> Any:
@@ -75,9 +76,10 @@ class Kernel:
         DeviceError
             If the driver does not compile it.
         """
-        if self._pipeline is None:
-            self._pipeline = self._compiled()
-        return self._pipeline
+        with self._device.lock:
+            if self._pipeline is None:
+                self._pipeline = self._compiled()
+            return self._pipeline
 
     def _new_layout(self) -> Any:
         import wgpu
@@ -120,10 +122,11 @@ def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: 
         Further files, before the text, such as the one that reads a format of weights.
     """
     key = (name, tuple(parts), tuple(sorted(constants.items())))
-    if key not in device.kernels:
-        device.kernels[key] = Kernel(device, name, _source(name, constants, parts))
-    found: Kernel = device.kernels[key]
-    return found
+    with device.lock:
+        if key not in device.kernels:
+            device.kernels[key] = Kernel(device, name, _source(name, constants, parts))
+        found: Kernel = device.kernels[key]
+        return found
 
 
 def _source(name: str, constants: Mapping[str, Constant], parts: Sequence[str]) -> str:
@@ -152,7 +155,8 @@ def step_layout(device: Device) -> Any:
     """Return the layout of bind group 0, the inputs of the step."""
     import wgpu
 
-    if "step layout" not in device.kernels:
-        entry = {"binding": 0, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": {"type": "read-only-storage"}}
-        device.kernels["step layout"] = device.gpu.create_bind_group_layout(entries=[entry])
-    return device.kernels["step layout"]
+    with device.lock:
+        if "step layout" not in device.kernels:
+            entry = {"binding": 0, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": {"type": "read-only-storage"}}
+            device.kernels["step layout"] = device.gpu.create_bind_group_layout(entries=[entry])
+        return device.kernels["step layout"]

@@ -7,6 +7,7 @@ the call that ends the encoding, which is a public one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +35,10 @@ def trusted_module(gpu: Any, name: str, source: str) -> Any:
     described.nextInChain = ffi.cast("WGPUChainedStruct *", wgsl)
     made = libf.wgpuDeviceCreateShaderModuleTrusted(gpu._internal, described, lib.WGPUShaderRuntimeChecks_None)
     return GPUShaderModule(name, made, gpu)
+
+
+PATIENCE = 10.0
+"""Seconds in which an idle device must have called back."""
 
 
 class Call(NamedTuple):
@@ -71,6 +76,7 @@ class Commands:
         self._errors = (RuntimeError, wgpu.GPUError)
         self._device, self._ffi, self._lib = device, ffi, lib
         self._status: list[int] = []
+        self._called = threading.Event()
         callback = ffi.callback("void(WGPUMapAsyncStatus, WGPUStringView, void *, void *)", self._mapped)
         self._on_mapped = ffi.new("WGPUBufferMapCallbackInfo *")
         self._on_mapped.mode = lib.WGPUCallbackMode_AllowProcessEvents
@@ -145,10 +151,12 @@ class Commands:
         """
         lib, buffer = self._lib, staging._internal
         self._status.clear()
+        self._called.clear()
         lib.wgpuBufferMapAsync(buffer, lib.WGPUMapMode_Read, 0, n_bytes, self._on_mapped[0])
         is_idle = False
-        while not self._status and not is_idle:  # an idle device has called back
+        while not self._called.is_set() and not is_idle:
             is_idle = bool(lib.wgpuDevicePoll(self._device.gpu._internal, True, self._ffi.NULL))
+        self._called.wait(PATIENCE)  # a call of another thread may have found the result, and be about to call back
         if self._status != [lib.WGPUMapAsyncStatus_Success]:
             raise DeviceError(f"{self._device.name} was lost: a result cannot be read; open the model again")
         found = lib.wgpuBufferGetConstMappedRange(buffer, 0, n_bytes)
@@ -158,3 +166,4 @@ class Commands:
 
     def _mapped(self, status: int, message: Any, _first: Any, _second: Any) -> None:
         self._status.append(status)
+        self._called.set()
