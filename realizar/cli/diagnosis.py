@@ -16,12 +16,16 @@ import numpy as np
 from realizar import __version__, store
 from realizar._kernels import table
 from realizar.backends.cpu.threads import affinity, default_threads
+from realizar.backends.wgpu.device import open_device
 from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
+from realizar.errors import RealizarError
 
 EXTRAS = {
     "hub": ("huggingface_hub", "models of the Hugging Face hub"),
     "cli": ("prompt_toolkit", "history and several lines in `realizar chat`"),
     "server": ("fastapi", "`realizar serve` and `realizar batch`"),
+    "vision": ("PIL", "pictures"),
+    "gpu": ("wgpu", "the backend wgpu"),
     "otel": ("opentelemetry", "traces of the server"),
     "ray": ("ray", "several machines"),
 }
@@ -87,6 +91,8 @@ class Installation:
         Downloaded models and their bytes.
     extras : dict of str to bool
         Whether an extra is installed.
+    gpu : str | None
+        The adapter that the backend wgpu uses, or why it has none; None without the extra.
     """
 
     realizar: str
@@ -96,6 +102,7 @@ class Installation:
     cache_free_bytes: int | None
     models: Mapping[str, int]
     extras: Mapping[str, bool]
+    gpu: str | None
 
 
 def examine_machine(root: Path = Path("/")) -> Machine:
@@ -139,6 +146,7 @@ def examine_installation() -> Installation:
         cache_free_bytes=_free_bytes(folder),
         models={m.name: m.n_bytes for m in store.stored_models() if m.path},
         extras={extra: find_spec(module) is not None for extra, (module, _) in EXTRAS.items()},
+        gpu=_adapter() if find_spec("wgpu") is not None else None,
     )
 
 
@@ -203,6 +211,15 @@ def _about_memory(machine: Machine, installation: Installation) -> Iterator[str]
         )
     if (free := installation.cache_free_bytes) is not None and free < 1e9:
         yield f"the disk of {installation.cache} has {free / 1e9:.1f} GB free: set REALIZAR_CACHE to a folder elsewhere"
+
+
+def _adapter() -> str:
+    """Return the name of the adapter that the backend wgpu uses, or why it has none."""
+    try:
+        device = open_device()
+    except RealizarError as error:
+        return str(error)
+    return f"{device.name}, in software: slower than the CPU backend" if device.is_software else device.name
 
 
 def _cpu_name(root: Path) -> str:

@@ -18,7 +18,7 @@ EXAMPLE = "Example: realizar doctor"
 
 
 def command(as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Show the CPU, its limits, the installation, and what would make models run faster."""
+    """Show the CPU, its limits, the GPU, the installation, and what would make models run faster."""
     from realizar.cli.diagnosis import advice, examine_installation, examine_machine
 
     machine, installation = examine_machine(), examine_installation()
@@ -51,6 +51,8 @@ def _installation_lines(i: Installation) -> Iterator[str]:
     free = "" if i.cache_free_bytes is None else f", {i.cache_free_bytes / 1e9:.1f} GB free"
     yield f"cache     {i.cache}{free}"
     yield f"models    {', '.join(f'{name} ({n / 1e6:.0f} MB)' for name, n in i.models.items()) or 'none downloaded'}"
+    if i.gpu is not None:
+        yield f"gpu       {i.gpu}"
     for extra, is_installed in i.extras.items():
         state = "installed" if is_installed else f"pip install 'realizar[{extra}]'"
         yield f"extra     {extra}, for {EXTRAS[extra][1]}: {state}"

@@ -2,18 +2,22 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from realizar._kernels import table
 from realizar.cli import diagnosis
 from realizar.cli.diagnosis import Installation, Machine, advice
+from realizar.errors import DeviceError
 
 MACHINE = Machine(
     cpu="a CPU", levels=("scalar", "avx2"), level="avx2", threads=2, limits="CPUs in the affinity mask 2",
     memory_bytes=8 << 30, available_bytes=4 << 30, read_gb_s=10.0, int8_tops=0.5, f32_tops=0.2,
 )  # fmt: skip
-INSTALLATION = Installation("0.1.0", "CPython 3.12", "Linux", "/cache", 10 << 30, {"small": 1 << 20}, {"hub": True})
+INSTALLATION = Installation(
+    "0.1.0", "CPython 3.12", "Linux", "/cache", 10 << 30, {"small": 1 << 20}, {"hub": True}, None
+)
 
 
 @pytest.fixture
@@ -54,6 +58,23 @@ def test_names_missing_extras(realizar, monkeypatch):
     monkeypatch.setattr(diagnosis, "SAMPLE_BYTES", 1 << 20)
     monkeypatch.setitem(diagnosis.EXTRAS, "hub", ("no_such_module", "models"))
     assert "hub, for models: pip install 'realizar[hub]'" in realizar("doctor")[1]
+
+
+def test_names_the_adapter_or_what_is_missing(realizar, monkeypatch):
+    monkeypatch.setattr(diagnosis, "SAMPLE_BYTES", 1 << 20)
+    monkeypatch.setattr(diagnosis, "find_spec", lambda _: object())
+    made = [SimpleNamespace(name="a GPU (Vulkan)", is_software=is_software) for is_software in (False, True)]
+    monkeypatch.setattr(diagnosis, "open_device", lambda: made.pop(0))
+    assert "gpu       a GPU (Vulkan)\n" in realizar("doctor")[1]
+    assert "gpu       a GPU (Vulkan), in software" in realizar("doctor")[1]
+
+    def refuse():
+        raise DeviceError("found no adapter")
+
+    monkeypatch.setattr(diagnosis, "open_device", refuse)
+    assert "gpu       found no adapter\n" in realizar("doctor")[1]
+    monkeypatch.setattr(diagnosis, "find_spec", lambda _: None)
+    assert json.loads(realizar("doctor", "--json")[1])["installation"]["gpu"] is None
 
 
 def test_no_advice_without_a_reason(root):
