@@ -53,12 +53,27 @@ def pixels_of_bytes(data: bytes) -> U8:
 
 
 def pixels_of_image(image: Image) -> U8:
-    """Return the pixels of an image of Pillow, turned as its EXIF tag says, as transformers reads it."""
+    """Return the pixels of an image of Pillow, turned as its EXIF tag says; of 16 bits, the upper 8.
+
+    Raises
+    ------
+    PictureError
+        If it has too many pixels, a mode without a known range, or a file that is damaged or closed.
+    """
     from PIL import ImageOps
 
     _check_size(image.width, image.height)
-    upright = ImageOps.exif_transpose(image)
-    return np.array(upright.convert("RGB"))
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return pixels_of_array((np.asarray(upright) >> 8).astype(np.uint8))  # which Pillow would clip, not scale
+        if upright.mode in ("I", "F"):
+            raise PictureError(f"an image of mode {upright.mode!r}, whose range is unknown; convert it to 'L' or 'RGB'")
+        return np.array(upright.convert("RGB"))
+    except (PictureError, MemoryError):
+        raise
+    except Exception as error:  # decoders, which may only run now, raise anything for hostile files
+        raise PictureError(f"the image cannot be read: {describe_exception(error)}") from None
 
 
 def pixels_of_array(given: npt.NDArray[Any]) -> U8:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from realizar.errors import PictureError, describe_exception, short_repr
 from realizar.pictures.read import MAX_BYTES
@@ -71,12 +72,19 @@ def _check_allowed(url: str, allow_urls: bool | Sequence[str]) -> None:
         has_host = False
     if not has_host:
         raise PictureError(f"{short_repr(url)} is no http or https URL of a picture")
-    allowed = allow_urls if isinstance(allow_urls, bool) else any(url.startswith(one) for one in allow_urls)
+    allowed = allow_urls if isinstance(allow_urls, bool) else any(_begins_with(url, one) for one in allow_urls)
     if not allowed:
         raise PictureError(
             f"{short_repr(url)}: this model reads no remote pictures from there; send the picture as a data URL, or "
             "allow it: allow_urls=True, or a list of what allowed URLs begin with"
         )
+
+
+def _begins_with(url: str, allowed: str) -> bool:
+    """Whether a URL begins with an allowed one, is of the same host and port, and does not leave its folder by ".."."""
+    ours, theirs = urlsplit(url), urlsplit(allowed)
+    names = re.split(r"[/\\]", unquote(ours.path))
+    return url.startswith(allowed) and theirs.netloc in ("", ours.netloc) and ".." not in names
 
 
 class _RedirectedError(Exception):
@@ -88,7 +96,7 @@ class _RedirectedError(Exception):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Hands redirects to `_remote`, which checks their addresses."""
+    """Hands redirects to `fetch`, which checks their addresses."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str

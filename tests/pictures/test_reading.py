@@ -73,6 +73,24 @@ def test_a_picture_is_turned_as_its_camera_was():
     np.testing.assert_array_equal(found, np.rot90(PICTURES[1], -1))
 
 
+def test_gray_of_16_bits_is_scaled():
+    gray = PICTURES[1][:, :, 0]
+    data = file_of(gray.astype(np.uint16) * 256 + 7)
+    np.testing.assert_array_equal(pixels_of_bytes(data), np.repeat(gray[:, :, None], 3, axis=2))
+
+
+def test_images_of_pillow_that_cannot_be_read():
+    """Their files are decoded when their pixels are asked for."""
+    truncated = Image.open(io.BytesIO(file_of(PICTURES[0])[:200]))
+    closed = Image.fromarray(PICTURES[0])
+    closed.close()
+    for image in (truncated, closed):
+        with pytest.raises(PictureError, match="cannot be read"):
+            read_picture(image)
+    with pytest.raises(PictureError, match=r"mode 'F'.*convert it"):
+        read_picture(Image.fromarray(np.ones((4, 4), np.float32)))
+
+
 class Opener:
     """Answers requests for addresses as it is told, and notes them."""
 
@@ -118,6 +136,21 @@ def test_remote_pictures(web, monkeypatch):
     with pytest.raises(PictureError, match=r"169\.254.*reads no remote pictures"):
         read_picture("https://a.example/away", allowed)
     assert "http://169.254.169.254/key" not in web.asked
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://a.example.evil.example/x", "https://a.example"), ("https://a.example:8000/x", "https://a.example"),
+        ("https://a.example/open/../x", "https://a.example/open/"),
+        ("https://a.example/open/%2E%2e/x", "https://a.example/open/"),
+        ("https://a.example/open/..\\x", "https://a.example/open/"),
+    ],
+)  # fmt: skip
+def test_urls_that_only_seem_to_be_allowed(web, url, allowed):
+    with pytest.raises(PictureError, match="reads no remote pictures"):
+        read_picture(url, [allowed])
+    assert web.asked == []
 
 
 @pytest.mark.parametrize(
