@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
 
 from realizar.errors import PictureError, describe_exception, short_repr
+from realizar.pictures.deadline import Deadline
 from realizar.pictures.read import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -30,37 +30,39 @@ def fetch(url: str, allow_urls: bool | Sequence[str]) -> bytes:
     PictureError
         If it is not allowed, does not answer, or sends too much or too slowly.
     """
-    until = time.monotonic() + MAX_SECONDS
-    opener = urllib.request.build_opener(_NoRedirects)
-    for _ in range(MAX_REDIRECTS + 1):
-        _check_allowed(url, allow_urls)
-        try:
-            with opener.open(url, timeout=MAX_SECONDS) as response:
-                return _body(response, url, until)
-        except _RedirectedError as redirected:
-            url = urljoin(url, redirected.location)
-        except PictureError:
-            raise
-        except (OSError, ValueError, urllib.error.URLError) as error:
-            raise PictureError(
-                f"the picture at {short_repr(url)} cannot be read: {describe_exception(error)}"
-            ) from None
-        except Exception as error:  # http.client raises its own for malformed responses
-            raise PictureError(
-                f"the picture at {short_repr(url)} cannot be read: {describe_exception(error)}"
-            ) from None
+    with Deadline(MAX_SECONDS) as deadline:
+        opener = urllib.request.build_opener(_NoRedirects, *deadline.handlers())
+        for _ in range(MAX_REDIRECTS + 1):
+            _check_allowed(url, allow_urls)
+            try:
+                with opener.open(url, timeout=max(0.001, deadline.remaining)) as response:
+                    data = _body(response, url)
+                _check_time(deadline, url)  # what was shut down looks as if it had ended
+                return data
+            except _RedirectedError as redirected:
+                url = urljoin(url, redirected.location)
+            except PictureError:
+                raise
+            except Exception as error:  # http.client raises its own for malformed responses
+                _check_time(deadline, url)
+                raise PictureError(
+                    f"the picture at {short_repr(url)} cannot be read: {describe_exception(error)}"
+                ) from None
     raise PictureError(f"the picture at {short_repr(url)} cannot be read: more than {MAX_REDIRECTS} redirects")
 
 
-def _body(response: Any, url: str, until: float) -> bytes:
+def _body(response: Any, url: str) -> bytes:
     data = bytearray()
     while chunk := response.read1(CHUNK):
         data += chunk
         if len(data) > MAX_BYTES:
             raise PictureError(f"the picture at {short_repr(url)} has more than {MAX_BYTES} bytes")
-        if time.monotonic() > until:
-            raise PictureError(f"the picture at {short_repr(url)} did not arrive within {MAX_SECONDS:g} s")
     return bytes(data)
+
+
+def _check_time(deadline: Deadline, url: str) -> None:
+    if not deadline.remaining:
+        raise PictureError(f"the picture at {short_repr(url)} did not arrive within {MAX_SECONDS:g} s")
 
 
 def _check_allowed(url: str, allow_urls: bool | Sequence[str]) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import socket
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -136,6 +138,35 @@ def test_remote_pictures(web, monkeypatch):
     with pytest.raises(PictureError, match=r"169\.254.*reads no remote pictures"):
         read_picture("https://a.example/away", allowed)
     assert "http://169.254.169.254/key" not in web.asked
+
+
+@pytest.mark.parametrize(
+    ("scheme", "head"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\nX: "), ("http", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("https", b"\x16\x03\x03\x3f\xff"),  # the head of a TLS record of 16383 bytes
+    ],
+)  # fmt: skip
+def test_a_server_that_never_ends_its_answer(scheme, head, monkeypatch):
+    """Each byte begins the timeout of a socket anew."""
+    monkeypatch.setattr(remote, "MAX_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 12)
+                connection.sendall(head)
+                while True:
+                    connection.sendall(b"a")
+                    threading.Event().wait(0.02)
+
+        server = threading.Thread(target=drip)
+        server.start()
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/x"
+        with pytest.raises(PictureError, match=r"did not arrive within 0\.1 s"):
+            read_picture(url, True)
+        server.join()
 
 
 @pytest.mark.parametrize(
