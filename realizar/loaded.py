@@ -142,8 +142,8 @@ class LoadedModel:
 
     def _encoder_of_pictures(self) -> PictureEncoder:
         """The encoder of pictures, loaded at first use; a picture has at most half of the context."""
-        hp, path = self.engine.model.hp, self._mmproj
         with self._encoder_lock:
+            hp, path = self.engine.model.hp, self._mmproj
             if self._picture_encoder is None:
                 if path is None:
                     raise PictureError("the model has no mmproj file, which has the encoder of pictures")
@@ -153,8 +153,9 @@ class LoadedModel:
 
     def _shut(self) -> None:
         """Close the engine, and the encoder of pictures."""
-        engine, self._engine = self._engine, None
-        encoder, self._picture_encoder = self._picture_encoder, None
+        with self._encoder_lock:  # so that no thread makes an encoder that nobody closes
+            engine, self._engine = self._engine, None
+            encoder, self._picture_encoder = self._picture_encoder, None
         if encoder is not None:
             encoder.close()
         if engine is not None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from realizar import backends, forks
 from realizar.arch import Tile
-from realizar.errors import GGUFError, memory_for
+from realizar.errors import GGUFError, RealizarError, memory_for
 from realizar.params import Embeddings
 from realizar.runtime.backend import CompileParams, StorageParams
 from realizar.runtime.batch import Batch
@@ -76,6 +76,7 @@ class PictureEncoder:
         self.max_rows = max_rows
         self._params = params
         self._lock = forks.Lock()
+        self._is_closed = False
         self._backend: Backend | None = None
         self._programs: dict[str, tuple[int, Program]] = {}
         self._kept: OrderedDict[bytes, list[str | Embeddings]] = OrderedDict()
@@ -106,9 +107,13 @@ class PictureEncoder:
         MissingExtraError
             If Pillow is not installed.
         OutOfMemoryError
+        RealizarError
+            If the encoder is closed.
         """
         keys = [_digest(picture) for picture in pictures]
         with self._lock, memory_for("encoding a picture", lambda: f"{len(pictures)} pictures; make them smaller"):
+            if self._is_closed:
+                raise RealizarError("the LLM of this encoder of pictures is closed; make a new one")
             found = {key: self._kept[key] for key in keys if key in self._kept}
             new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in found}
             self._n_hits += len(keys) - len(new)
@@ -119,6 +124,7 @@ class PictureEncoder:
     def close(self) -> None:
         """Free all memory."""
         with self._lock:
+            self._is_closed = True
             self._forget()
             self._kept.clear()
             self._n_bytes = 0

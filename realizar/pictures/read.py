@@ -46,9 +46,11 @@ def pixels_of_bytes(data: bytes) -> U8:
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # decoders raise anything for hostile files
+        unknown = type(error).__name__ == "UnidentifiedImageError"  # whose text has an address in memory
+        why = "of another format, or damaged" if unknown else describe_exception(error)
         raise PictureError(
             f"the picture cannot be read; {', '.join(FORMATS)} are supported, found {len(data)} bytes that begin with "
-            f"{short_repr(data[:8])} ({describe_exception(error)})"
+            f"{short_repr(data[:8])} ({why})"
         ) from None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from realizar.errors import GGUFError, PictureError, TensorError, UnknownArchitectureError
+from realizar.errors import GGUFError, PictureError, RealizarError, TensorError, UnknownArchitectureError
 from realizar.pictures import read, remote
 from realizar.pictures.beside import mmproj_beside
 from realizar.pictures.projector_file import ProjectorFile
@@ -61,8 +61,9 @@ def test_damaged_files_are_errors():
 
 
 def test_other_formats_and_large_files(monkeypatch):
-    with pytest.raises(PictureError, match="PNG, JPEG"):
+    with pytest.raises(PictureError, match=r"PNG, JPEG.*of another format, or damaged") as refused:
         pixels_of_bytes(file_of(PICTURES[1], "TIFF"))
+    assert " at 0x" not in str(refused.value), "clients learn no addresses in memory"
     monkeypatch.setattr(read, "MAX_BYTES", 100)
     with pytest.raises(PictureError, match="at most 100"):
         pixels_of_bytes(file_of(PICTURES[1]))
@@ -201,6 +202,14 @@ def test_the_mmproj_file_beside_a_model(files, model, want, tmp_path):
     for name in (*files, model):
         (tmp_path / name).touch()
     assert mmproj_beside(tmp_path / model) == (None if want is None else tmp_path / files[want])
+
+
+def test_a_closed_encoder():
+    """A conversation of another thread may still have it."""
+    encoder = QWEN3.encoder()
+    encoder.close()
+    with pytest.raises(RealizarError, match="is closed; make a new one"):
+        encoder.parts(PICTURES)
 
 
 def test_files_that_are_no_mmproj_files(tmp_path):
