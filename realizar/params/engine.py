@@ -21,6 +21,11 @@ BackendName: TypeAlias = Literal["cpu", "numpy", "wgpu"]
 """Name of a backend; see docs/backends.md."""
 
 
+def _begins_url(text: object) -> bool:
+    """Whether an http or https URL may begin with this; anything else would silently allow nothing."""
+    return isinstance(text, str) and text.startswith(("http://", "https://"))
+
+
 def kv_types(kv_type: object) -> tuple[str, str]:
     """Return the types of K and V; `kv_type` is one type for both, or a pair.
 
@@ -124,6 +129,6 @@ class EngineParams:
         if isinstance(self.allow_urls, (list, set, frozenset)):
             object.__setattr__(self, "allow_urls", tuple(self.allow_urls))
         allowed = self.allow_urls
-        known = isinstance(allowed, bool) or (isinstance(allowed, tuple) and all(isinstance(u, str) for u in allowed))
-        check(known, "allow_urls", allowed, "True, False, or a list of what allowed URLs begin with")
+        known = isinstance(allowed, bool) or (isinstance(allowed, tuple) and all(map(_begins_url, allowed)))
+        check(known, "allow_urls", allowed, "True, False, or a list of what allowed URLs begin with: 'https://HOST/'")
         check(isinstance(self.load, str) and self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from realizar import LLM, AsyncLLM, Embeddings, SamplingParams, Tokens
-from realizar.errors import ContextFullError, PictureError, TemplateError
+from realizar.errors import ContextFullError, ParameterError, PictureError, TemplateError
+from realizar.params import EngineParams
 
 from .cases import PICTURES, QWEN3, Case
 from .painted import painted
@@ -119,6 +120,12 @@ def test_asyncio_and_streams(llm):
 
     assert asyncio.run(ask()) == (want, want)
     assert "".join(llm.chat(messages, GREEDY, stream=True)) == want
+
+
+@pytest.mark.parametrize("allowed", ["https://example.org/", ["example.org"], ["*"], [""], [b"https://"], None, 1])
+def test_what_allowed_urls_cannot_begin_with(allowed):
+    with pytest.raises(ParameterError, match=r"allow_urls.*https://HOST/"):
+        EngineParams(allow_urls=allowed)
 
 
 def test_the_mmproj_file_is_pickled_with_the_model():
