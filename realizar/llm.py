@@ -69,8 +69,8 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
         Maximum number of draft tokens of a sequence in one step.
     max_waiting : int, optional
         Maximum number of waiting requests; further ones raise a BusyError.
-    backend : {"cpu", "numpy"}
-        "cpu": the C kernels; "numpy": numpy alone, a slow backend to check the kernels with (docs/backends.md).
+    backend : {"cpu", "numpy", "wgpu"}
+        "cpu": the C kernels; "numpy": numpy alone, to check the kernels with; "wgpu": a GPU (docs/backends.md).
     mmproj : str or PathLike, optional
         The model's mmproj file, which has the encoder of pictures; by default one beside the model whose name fits
         (docs/multimodal.md).
@@ -310,13 +310,9 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
         )
 
     def logits(
-        self,
-        token_ids: Sequence[int],
-        decoder_tokens: Sequence[int] | None = None,
-        *,
-        params: SamplingParams = DEFAULT,
-        priority: int = 0,
-    ) -> npt.NDArray[np.float32]:
+        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *,
+        params: SamplingParams = DEFAULT, priority: int = 0,
+    ) -> npt.NDArray[np.float32]:  # fmt: skip
         """Return the logits after every token of a sequence.
 
         Parameters

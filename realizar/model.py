@@ -395,8 +395,6 @@ def share_caches(architecture: Architecture, graphs: Mapping[str, Graph]) -> Non
     for name, graph in graphs.items():
         for key, cache in graph.caches.items():
             if caches.setdefault(key, cache) != cache:
-                raise GraphError(
-                    f"{architecture.name}: program {name!r} has {cache}, but another one has {caches[key]}"
-                )
+                raise GraphError(f"{architecture.name}: program {name!r} has {cache}, another one {caches[key]}")
     for graph in graphs.values():
         graph.caches = caches

@@ -50,6 +50,8 @@ FALLBACKS = {
 }
 """The type of rows that are no multiple of the block, 256 or 64 elements."""
 
+TRAINED = ("Q1_0", "Q2_0", "TQ1_0", "TQ2_0")
+"""Types of two or three values, for models that were trained with them."""
 COARSE = ("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
 """Types that are of little use without an importance matrix."""
 

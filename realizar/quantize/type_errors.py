@@ -11,7 +11,7 @@ from realizar._kernels.plan import Pool
 from realizar._kernels.quantize import TARGETS, quantize
 from realizar.gguf import GGMLType
 from realizar.quantize.sources import SourceTensor
-from realizar.quantize.tensor_types import COARSE
+from realizar.quantize.tensor_types import COARSE, TRAINED
 from realizar.quants import FORMATS
 
 N_ROWS = 256
@@ -68,5 +68,5 @@ def smaller_types(tensor: SourceTensor, has_weights: bool) -> list[str]:
     return [
         name for name in TARGETS
         if k % GGMLType[name].n_elements == 0 and GGMLType[name].row_bytes(k) < tensor.type.row_bytes(k)
-        and name in FORMATS and (has_weights or name not in COARSE)
+        and name in FORMATS and name not in TRAINED and (has_weights or name not in COARSE)
     ]  # fmt: skip

@@ -323,7 +323,7 @@ class Collector:
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         info, data = self.file.tensors[name], self.file.data(name)
         self._used.add(name)
-        if len(shape) == 2 and (info.shape[0], prod(info.shape[1:])) == shape:
+        if len(info.shape) == 4 and (info.shape[0], prod(info.shape[1:])) == shape:
             data = data.reshape(shape[0], -1)  # a kernel as large as its stride multiplies flattened patches
         elif _without_ones(info.shape) != _without_ones(shape):
             raise TensorError(

@@ -276,7 +276,7 @@ def test_prompt_lookup(path, llama):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"lora_path": "x"}, UnsupportedError, "lora_path='x' is not supported: merge"),
+        ({"lora_path": "x"}, UnsupportedError, "lora_path='x' is not supported: load it with realizar"),
         ({"chat_format": "llama-2"}, UnsupportedError, "chat_format='llama-2' is not supported: the chat template"),
         ({"rope_freq_base": 1e6}, UnsupportedError, "rope_freq_base"),
         ({"type_k": 3}, UnsupportedError, "type_k=3: must be 0"),

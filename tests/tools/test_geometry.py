@@ -18,7 +18,7 @@ SHIPPED = {
     name
     for point in registry.selected()
     if point.value.startswith("realizar_plugins.")
-    for cls in point.load().realizar_architectures()
+    for cls in getattr(point.load(), "realizar_architectures", list)()
     for name in [cls.name]
 }
 SMALL = {
