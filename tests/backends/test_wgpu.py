@@ -225,6 +225,15 @@ def test_a_lost_device_is_a_typed_error(monkeypatch):
             llm.logits([1, 2])
 
 
+def cannot_open():
+    """Return 0 if a model cannot be opened in this process, where the driver would wait for threads of the parent."""
+    try:
+        LLM(LLAMA, n_ctx=64, backend="wgpu")
+    except DeviceError as error:
+        return 0 if "before the fork" in str(error) else 3
+    return 2
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_is_told_that_it_has_no_device():
@@ -234,7 +243,7 @@ def test_a_forked_process_is_told_that_it_has_no_device():
             try:
                 llm.logits([1, 2])
             except DeviceError:
-                os._exit(0)
+                os._exit(cannot_open())
             os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
 

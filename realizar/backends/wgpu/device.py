@@ -61,7 +61,7 @@ class Device:
     def check_process(self) -> None:
         """Raise DeviceError in a process that was forked after the device was opened."""
         if os.getpid() != self.pid:
-            raise DeviceError(f"{self.name} was opened by the parent of this process; open the model after the fork")
+            raise DeviceError(f"{self.name} was opened by the parent of this process; fork before it is opened")
 
     def buffer(self, n_bytes: int, *, reads_back: bool = False) -> Any:
         """Return a new buffer of at least n_bytes for kernels, or for reading back.
@@ -98,14 +98,21 @@ def open_device() -> Device:
     RealizarError
         If the package wgpu is missing.
     DeviceError
-        If there is no adapter, or it cannot be opened.
+        If there is no adapter, or it cannot be opened; or if the process that this one was forked from has opened it.
     """
     with _opening:
+        if _openers - {os.getpid()}:
+            raise DeviceError(
+                "backend='wgpu' cannot be used in a process whose parent used it before the fork, as threads of the "
+                "driver are missing here; fork first, or start processes by 'spawn'"
+            )
         return _open(os.getpid())
 
 
 _opening = forks.Lock()
 """Threads that make backends at the same time share one device, too."""
+_openers: set[int] = set()
+"""Processes that looked for an adapter: this one, or one that it was forked from."""
 
 
 @cache
@@ -114,6 +121,7 @@ def _open(pid: int) -> Device:
         import wgpu
     except ImportError as error:
         raise RealizarError(f"backend='wgpu' needs the package wgpu ({error}); pip install 'realizar[gpu]'") from error
+    _openers.add(pid)
     try:
         adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
         features = [name for name in WANTED if name in adapter.features]
