@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from threading import Lock
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy.typing as npt
 
+from realizar.forks import Lock
 from realizar.graph import Graph
 from realizar.runtime.draft_files import input_of_layer
 from realizar.runtime.side_ops import SideOps

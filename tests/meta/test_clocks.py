@@ -20,6 +20,7 @@ CLOCKS = re.compile(
 )
 ALLOWED = {
     "tests/clocks.py": "the clocks that tests move; wait_until polls for ever",
+    "tests/backends/test_wgpu_threads.py": "lets other threads run before a function returns, so that a race is likely",
     "tests/cli/test_chat_terminal.py": "switches the time limit of pexpect off",
     "tests/conftest.py": "switches hypothesis' time limits off",
     "tests/contrib/ray/test_serve.py": "switches the time limit of an HTTP client off",
@@ -33,6 +34,7 @@ ALLOWED = {
     "tests/peers/test_quality.py": "gives the programs of llama.cpp more time than pytest's own limit",
     "tests/sampling/grammar/suite.py": "gives up a download that does not come and skips the test",
     "tests/sampling/grammar/test_exit.py": "sleeps, so that a premature end is likely to be seen; a right one waits",
+    "tests/pictures/test_reading.py": "sets the time limit for a picture that never arrives",
     "tests/server/serving.py": "switches the time limit of an HTTP client off",
     "tests/server/test_connections.py": "sets the server's time limit for a head that never comes",
     "tests/server/test_middleware.py": "sets the server's time limit for a body that never comes",
