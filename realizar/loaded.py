@@ -153,7 +153,7 @@ class LoadedModel:
 
     def _shut(self) -> None:
         """Close the engine, and the encoder of pictures."""
-        with self._encoder_lock:  # so that no thread makes an encoder that nobody closes
+        with self._encoder_lock:  # a thread that loads the encoder meanwhile has stored it, so that it is closed
             engine, self._engine = self._engine, None
             encoder, self._picture_encoder = self._picture_encoder, None
         if encoder is not None:

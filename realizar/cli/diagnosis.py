@@ -15,7 +15,7 @@ import numpy as np
 
 from realizar import __version__, store
 from realizar._kernels import table
-from realizar.backends.cpu.threads import affinity, default_threads
+from realizar.backends.cpu.threads import affinity, default_threads, read_kernel_file
 from realizar.backends.wgpu.device import open_device
 from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
 from realizar.errors import RealizarError
@@ -169,7 +169,7 @@ def _about_level(machine: Machine, root: Path) -> Iterator[str]:
     if machine.level != best:
         chosen = os.environ.get("REALIZAR_ISA", machine.level)
         yield f"REALIZAR_ISA={chosen} keeps realizar from the faster level {best}: unset it"
-    flags = set(_read(root / "proc/cpuinfo").partition("flags")[2].partition("\n")[0].split())
+    flags = set(read_kernel_file(root / "proc/cpuinfo").partition("flags")[2].partition("\n")[0].split())
     for level, flag in LEVELS.items():
         if level == best:
             return
@@ -185,8 +185,10 @@ def _about_cpus(machine: Machine, root: Path) -> Iterator[str]:
         yield f"this process may use {len(affinity())} of {n_online} CPUs (taskset, or the container): give it more"
     if "quota" in machine.limits and machine.threads < len(affinity()):
         yield f"the cgroup's CPU quota allows {machine.threads} threads: raise the limit of the container"
-    governors = {_read(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")}
-    driver = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_driver")
+    governors = {
+        read_kernel_file(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    }
+    driver = read_kernel_file(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_driver")
     if "powersave" in governors and driver not in DYNAMIC_POWERSAVE:
         yield "CPUs run at their lowest frequency (governor powersave): cpupower frequency-set -g performance"
     nodes = len(list((root / "sys/devices/system/node").glob("node[0-9]*")))
@@ -195,7 +197,7 @@ def _about_cpus(machine: Machine, root: Path) -> Iterator[str]:
 
 
 def _about_load(root: Path) -> Iterator[str]:
-    load = _read(root / "proc/loadavg").split()[:1]
+    load = read_kernel_file(root / "proc/loadavg").split()[:1]
     if load and float(load[0]) > len(affinity()):
         yield f"other processes use the CPUs (load {load[0]}): the limits above are those of what is left"
 
@@ -223,13 +225,13 @@ def _adapter() -> str:
 
 
 def _cpu_name(root: Path) -> str:
-    name = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    name = re.search(r"^model name\s*:\s*(.+)$", read_kernel_file(root / "proc/cpuinfo"), re.MULTILINE)
     return name[1] if name else platform.processor() or platform.machine()
 
 
 def _memory(root: Path) -> dict[str, int]:
     """Return the lines of Linux's /proc/meminfo, in bytes; empty on other systems."""
-    lines = re.findall(r"^(\w+):\s+(\d+) kB$", _read(root / "proc/meminfo"), re.MULTILINE)
+    lines = re.findall(r"^(\w+):\s+(\d+) kB$", read_kernel_file(root / "proc/meminfo"), re.MULTILINE)
     return {name: int(kib) * 1024 for name, kib in lines}
 
 
@@ -241,11 +243,3 @@ def _free_bytes(folder: Path) -> int | None:
         except OSError:
             continue
     return None
-
-
-def _read(path: Path) -> str:
-    """Return the text of a kernel file; empty if it does not exist."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

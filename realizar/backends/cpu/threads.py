@@ -80,7 +80,7 @@ def physical_cores(cpus: set[int], root: Path = Path("/")) -> int | None:
     """Return the number of physical cores of these CPUs; None without Linux's sysfs."""
     cores = set()
     for cpu in cpus:
-        siblings = _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings = read_kernel_file(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         if not siblings:
             return None
         cores.add(siblings)
@@ -95,13 +95,13 @@ def cgroup_quota(root: Path = Path("/")) -> float | None:
 
 def _quota_v2(directory: Path) -> float | None:
     """Return the limit in cpu.max, which has "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
-    quota, _, period = _read(directory / "cpu.max").partition(" ")
+    quota, _, period = read_kernel_file(directory / "cpu.max").partition(" ")
     return _ratio(quota, period)
 
 
 def _quota_v1(directory: Path) -> float | None:
     """Return the limit of cgroup v1; a quota of -1 is no limit."""
-    return _ratio(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
+    return _ratio(read_kernel_file(directory / "cpu.cfs_quota_us"), read_kernel_file(directory / "cpu.cfs_period_us"))
 
 
 def _ratio(quota: str, period: str) -> float | None:
@@ -110,8 +110,8 @@ def _ratio(quota: str, period: str) -> float | None:
 
 def _cgroup_directories(root: Path) -> Iterator[Path]:
     """Return the directories of the process's cgroups, each followed by its parents up to the mount."""
-    groups = [line.split(":", 2) for line in _read(root / "proc/self/cgroup").splitlines()]
-    for line in _read(root / "proc/self/mountinfo").splitlines():
+    groups = [line.split(":", 2) for line in read_kernel_file(root / "proc/self/cgroup").splitlines()]
+    for line in read_kernel_file(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = [*after.split(), "", "", ""][:3]
         mount_root, mount_point = before.split()[3:5]
@@ -134,7 +134,7 @@ def _below(path: str, mount_root: str) -> tuple[str, ...]:
     return () if ".." in parts else parts
 
 
-def _read(path: Path) -> str:
+def read_kernel_file(path: Path) -> str:
     """Return the text of a kernel file; empty if it does not exist."""
     try:
         return path.read_text().strip()

@@ -68,10 +68,7 @@ class HostOp:
             before = int(batch.state_slots[s])
             for first, end, slot in batch.state_runs(s):
                 if self._state is not None:
-                    self._storage.fetch_state(self._state, before)
-                    if slot != before:
-                        data = next(at.data for at in self._storage.host.states if at.key == self._state)
-                        data[slot] = data[before]
+                    self._storage.fetch_state(self._state, before, slot)
                 yield first, end, slot, self._inputs.of(batch, s, first, end, slot, states)
 
     def _run_rows(self, batch: Batch, first: int, end: int, inputs: Inputs, x: Sequence[F32]) -> list[F32]:

@@ -209,16 +209,18 @@ class WgpuStorage:
         for key, state in self.states.items():
             self._commands.write(state.buffer, slot * 4 * state.n, np.ascontiguousarray(saved[key], np.float32))
 
-    def fetch_state(self, key: str, slot: int) -> None:
-        """Copy a slot of a state to the host's memory, for an op that runs there."""
-        data = next(at.data for at in self.host.states if at.key == key)
-        data[slot] = self._read_state(self.states[key], slot).reshape(data.shape[1:])
+    def fetch_state(self, key: str, src: int, dst: int) -> None:
+        """Copy slot `src` of a state to slot `dst` in the host's memory, for an op that runs there."""
+        data = self._host_state(key)
+        data[dst] = self._read_state(self.states[key], src).reshape(data.shape[1:])
 
     def put_state(self, key: str, slot: int) -> None:
         """Copy a slot of a state from the host's memory to the device."""
-        data = next(at.data for at in self.host.states if at.key == key)
         state = self.states[key]
-        self._commands.write(state.buffer, slot * 4 * state.n, np.ascontiguousarray(data[slot]))
+        self._commands.write(state.buffer, slot * 4 * state.n, np.ascontiguousarray(self._host_state(key)[slot]))
+
+    def _host_state(self, key: str) -> Array:
+        return next(at.data for at in self.host.states if at.key == key)
 
     def _read_state(self, state: DeviceState, slot: int) -> Array:
         n_bytes = 4 * state.n
