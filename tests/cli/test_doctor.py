@@ -20,6 +20,12 @@ INSTALLATION = Installation(
 )
 
 
+@pytest.fixture(autouse=True)
+def _quiet_driver(monkeypatch, tmp_path):
+    """Mesa's software adapter complains on standard error where this is not set."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A machine of two CPUs without anything to improve; returns a function that writes a kernel file of it."""
