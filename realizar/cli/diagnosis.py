@@ -185,10 +185,9 @@ def _about_cpus(machine: Machine, root: Path) -> Iterator[str]:
         yield f"this process may use {len(affinity())} of {n_online} CPUs (taskset, or the container): give it more"
     if "quota" in machine.limits and machine.threads < len(affinity()):
         yield f"the cgroup's CPU quota allows {machine.threads} threads: raise the limit of the container"
-    governors = {
-        read_kernel_file(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-    }
-    driver = read_kernel_file(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_driver")
+    cpus = root / "sys/devices/system/cpu"
+    governors = {read_kernel_file(path) for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    driver = read_kernel_file(cpus / "cpu0/cpufreq/scaling_driver")
     if "powersave" in governors and driver not in DYNAMIC_POWERSAVE:
         yield "CPUs run at their lowest frequency (governor powersave): cpupower frequency-set -g performance"
     nodes = len(list((root / "sys/devices/system/node").glob("node[0-9]*")))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from realizar.arch import Architecture
 from realizar.arch.checkpoint import KEYS, Checkpoint, Config, Key, Keys
@@ -21,6 +22,9 @@ FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 POOLING = {"mean_tokens": 1, "cls_token": 2, "lasttoken": 3}
 
 
+P = TypeVar("P", bound=Architecture)
+
+
 def architecture_of(config: Config, registry: Registry) -> Architecture:
     """Return the architecture that supports the class named in config.json.
 
@@ -29,16 +33,37 @@ def architecture_of(config: Config, registry: Registry) -> Architecture:
     UnknownArchitectureError
         If none does; lists the supported classes.
     """
+    advice = ". A plugin adds support with `checkpoint` (docs/plugins.md)"
+    return plugin_of(config, registry.architectures.values(), "them", advice)
+
+
+def plugin_of(config: Config, plugins: Iterable[P], what: str, advice: str = "") -> P:
+    """Return the one of some architectures that supports the class named in config.json.
+
+    Parameters
+    ----------
+    config : dict
+    plugins : iterable of Architecture
+    what : str
+        What is to be converted, for the error.
+    advice : str
+        End of the error.
+
+    Raises
+    ------
+    UnknownArchitectureError
+        If none does; lists the supported classes.
+    """
     classes = config.get("architectures") or []
-    checkpoints = [(a, a.checkpoint) for a in registry.architectures.values() if a.checkpoint]
+    checkpoints = [(plugin, plugin.checkpoint) for plugin in plugins if plugin.checkpoint]
     for name in classes:
-        for architecture, checkpoint in checkpoints:
+        for plugin, checkpoint in checkpoints:
             if name in checkpoint.classes and checkpoint.applies(config):
-                return architecture
+                return plugin
     known = sorted({name for _, checkpoint in checkpoints for name in checkpoint.classes})
     raise UnknownArchitectureError(
-        f"config.json names the architectures {short_repr(classes)}: no installed plugin can convert them; "
-        f"supported are {', '.join(known)}. A plugin adds support with `checkpoint` (docs/plugins.md)"
+        f"config.json names the architectures {short_repr(classes)}: no installed plugin can convert {what}; "
+        f"supported are {', '.join(known)}{advice}"
     )
 
 

@@ -11,9 +11,9 @@ from realizar.arch.architecture import expand
 from realizar.arch.checkpoint import VISION, Checkpoint, Config, Keys
 from realizar.arch.registry import Registry
 from realizar.convert.checkpoint_folder import CheckpointFolder, read_json
-from realizar.convert.metadata import general_metadata, keys_of
+from realizar.convert.metadata import general_metadata, keys_of, plugin_of
 from realizar.convert.tensors import OutputTensor, declared_tensors
-from realizar.errors import GGUFError, TensorError, UnknownArchitectureError, short_repr
+from realizar.errors import GGUFError, TensorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,16 +54,7 @@ def projector_of(config: Config, registry: Registry) -> Projector:
     UnknownArchitectureError
         If none does; lists the supported classes.
     """
-    classes = config.get("architectures") or []
-    checkpoints = [(p, p.checkpoint) for p in registry.projectors.values() if p.checkpoint]
-    for projector, checkpoint in checkpoints:
-        if set(classes) & set(checkpoint.classes) and checkpoint.applies(config):
-            return projector
-    known = sorted({name for _, checkpoint in checkpoints for name in checkpoint.classes})
-    raise UnknownArchitectureError(
-        f"config.json names the architectures {short_repr(classes)}: no installed plugin can convert their vision "
-        f"encoder; supported are {', '.join(known)}"
-    )
+    return plugin_of(config, registry.projectors.values(), "their vision encoder")
 
 
 def projector_keys(projector: Projector, folder: CheckpointFolder, name: str, type_name: str) -> dict[str, Any]:
