@@ -167,7 +167,7 @@ def test_errors(client):
 def test_an_error_in_the_middle_is_raised_by_the_client(model_path):
     with serving(model_path) as server:
         gate = Gate(server.engine)
-        stream = ollama.Client(server.url).chat("tiny", QUESTION, stream=True)
+        stream = ollama.Client(server.url).chat("tiny", QUESTION, options=OPTIONS, stream=True)
         gate.let(1)
         next(stream)
         (request,) = server.engine.scheduler.running
