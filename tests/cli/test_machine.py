@@ -14,7 +14,7 @@ from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
 
 def test_read_bandwidth():
     data = np.ones(20 << 20, np.uint8)
-    assert 0.01 < read_gb_s([data[: 10 << 20], data[10 << 20 :].reshape(1024, -1)], 2) < 10_000
+    assert 0 < read_gb_s([data[: 10 << 20], data[10 << 20 :].reshape(1024, -1)], 2) < 10_000
 
 
 def test_more_threads_than_pieces():
@@ -25,8 +25,8 @@ def test_more_threads_than_pieces():
 
 def test_rates_of_multiply_adds():
     for isa in table.available():
-        assert 0.0001 < int8_tops(isa, 1) < 10_000
-        assert 0.0001 < f32_tops(isa, 1) < 10_000
+        assert 0 < int8_tops(isa, 1) < 10_000
+        assert 0 < f32_tops(isa, 1) < 10_000
 
 
 class Clock(threading.local):

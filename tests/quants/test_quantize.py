@@ -143,7 +143,9 @@ def test_error_is_bounded_by_the_range(name, x):
     levels = {"Q2_K": 4, "Q3_K": 8, "MXFP4": 9, "IQ4_XS": 12, "Q1_0": 1, **dict.fromkeys(TERNARY, 2)}.get(name, 16)
     # Where the number of signs must be even, an element may get the wrong one.
     levels = 1.5 if name in ("IQ3_XXS", "IQ2_XXS", "IQ2_XS") else {"IQ3": 6, "IQ2": 3, "IQ1": 2}.get(name[:3], levels)
-    assert np.abs(y - x).max() <= 2.4 / levels * max(float(np.abs(x).max()), 1e-4)
+    # Values this small have scales between two float16 numbers: Q6_K's largest is 128 * 32 times its float16.
+    smallest = 1e-3
+    assert np.abs(y - x).max() <= 2.4 / levels * max(float(np.abs(x).max()), smallest)
 
 
 @pytest.mark.parametrize("name", FORMATS)
