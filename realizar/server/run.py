@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 KEEP_ALIVE_S = 75
 """Seconds that an idle connection stays open: longer than those of clients, which would else send a request on one that
 is just being closed. uvicorn's default, 5, is also httpx', and so that of OpenAI's client."""
+SWITCH_S = 5e-4
+N_THREADS = 8
+"""Threads for work that would hold up the event loop. asyncio's default, four more than CPUs, takes memory for each."""
 _log = logging.getLogger("realizar.server")
 
 
@@ -57,6 +62,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say where."""
         AppStatus.enable_automatic_graceful_drain = False  # let streams end by themselves at a signal
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(N_THREADS, "realizar-server"))
         await super().startup(sockets)
         if not self.should_exit:
             config, address = self.config, self.servers[0].sockets[0].getsockname()
@@ -107,11 +113,26 @@ def serve(settings: Settings) -> int:
         raise ParameterError(f"ssl_certfile, ssl_keyfile: cannot be used: {error}") from None
     server = Server(config)
     try:
-        with _unix_socket(settings.uds) as sockets:
+        with _unix_socket(settings.uds) as sockets, _short_switch_interval():
             server.run(sockets)
     except SystemExit:  # uvicorn could not listen, and said why
         return 1
     return 1 if failures else 0
+
+
+@contextmanager
+def _short_switch_interval() -> Iterator[None]:
+    """Let the event loop's thread have the interpreter sooner than after Python's 5 ms.
+
+    It waits that long after each system call while the engine's thread runs Python code, so that one request takes many
+    times as long. Steps release the interpreter while kernels run.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

@@ -149,3 +149,11 @@ def test_a_first_model_that_cannot_be_loaded_ends_the_server(tmp_path):
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert "missing.gguf: is neither a file nor a known name" in done.stderr
+
+
+def test_the_event_loop_gets_the_interpreter_soon_while_the_server_runs(tmp_path):
+    code = "import sys; from realizar.server import run; run.create_app = lambda *_: app"
+    app = "async def app(scope, *_): print(sys.getswitchinterval()); raise SystemExit(3)"
+    code = f"{code}\n{app}\nfrom realizar.cli import main; main(['serve', 'smollm2', '--port', '0'])"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert done.stdout.splitlines()[:1] == ["0.0005"], done.stderr
