@@ -153,5 +153,5 @@ def test_the_event_loop_gets_the_interpreter_soon_while_the_server_runs(tmp_path
     code = "import sys; from realizar.server import run; run.create_app = lambda *_: app"
     app = "async def app(scope, *_): print(sys.getswitchinterval()); raise SystemExit(3)"
     code = f"{code}\n{app}\nfrom realizar.cli import main; main(['serve', 'smollm2', '--port', '0'])"
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[:1] == ["0.0005"], done.stderr
