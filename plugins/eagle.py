@@ -82,7 +82,14 @@ class Eagle3(Architecture):
             "norm_before_fc": "norm_before_fc",
             "norm_before_residual": "norm_before_residual",
         },
-        only={"attention_bias": (False, None), "mlp_bias": (False, None), "hidden_act": ("silu",)},
+        only={
+            "attention_bias": (False, None),
+            "mlp_bias": (False, None),
+            "hidden_act": ("silu",),
+            "fc_norm": (False,),
+            "norm_output": (False,),
+            "num_hidden_layers": (1,),
+        },
         ignored=("t2d",),
         tied=lambda config: False,
     )

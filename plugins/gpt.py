@@ -1,6 +1,7 @@
 """The GPT family: gpt2, gptneox (GPT-NeoX, Pythia) and gpt-oss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -26,9 +27,11 @@ from realizar.arch.blocks import (
     qkv_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import GELU_TANH, Array, Transform, grouped_qkv, transposed, uneven_windows
+from realizar.arch.checkpoint import GELU_TANH, Array, Config, Transform, grouped_qkv, transposed, uneven_windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 from realizar.arch.rope_checkpoint import quarter_rope_dims
+
+Activation = Callable[[Graph, Value], Value]
 
 
 class Gpt2(Architecture):
@@ -72,10 +75,20 @@ class Gpt2(Architecture):
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+NEOX_ACTIVATIONS: Mapping[str, Activation] = {"gelu": Graph.gelu_erf, "gelu_pytorch_tanh": Graph.gelu}
+"""Values of the key "hidden_activation": GELU as in Pythia, and approximated as in GPT-NeoX-20B ("gelu_fast")."""
+
+
+def neox_activation(config: Config) -> str | None:
+    """The activation if it is not the usual one."""
+    return "gelu_pytorch_tanh" if config.get("hidden_act") in GELU_TANH else None
+
+
 class NeoxHParams(HParams):
-    """The hyperparameters of GPT-NeoX: whether attention and feed-forward are parallel."""
+    """The hyperparameters of GPT-NeoX: whether attention and feed-forward are parallel, and the activation."""
 
     parallel: bool
+    activation: Activation
 
 
 class GptNeox(Architecture):
@@ -93,14 +106,22 @@ class GptNeox(Architecture):
             "blk.{i}.ffn_up": "layers.{i}.mlp.dense_h_to_4h",
             "blk.{i}.ffn_down": "layers.{i}.mlp.dense_4h_to_h",
         },
-        keys={"rope.dimension_count": quarter_rope_dims, "use_parallel_residual": "use_parallel_residual"},
-        only={"hidden_act": ("gelu",)},
+        keys={
+            "rope.dimension_count": quarter_rope_dims,
+            "use_parallel_residual": "use_parallel_residual",
+            "hidden_activation": neox_activation,
+        },
+        only={"hidden_act": ("gelu", *GELU_TANH)},
     )
     norm_eps_key = LAYER_NORM_EPS
 
     def hparams(self, md: ArchMetadata) -> NeoxHParams:
         """The hyperparameters of this model."""
-        return NeoxHParams(**vars(super().hparams(md)), parallel=md.boolean("use_parallel_residual", True))
+        return NeoxHParams(
+            **vars(super().hparams(md)),
+            parallel=md.boolean("use_parallel_residual", True),
+            activation=md.choice("hidden_activation", NEOX_ACTIVATIONS, "gelu"),
+        )
 
     def tensors(self, hp: NeoxHParams) -> WeightTable:
         """Biases everywhere except the output matrix, which is never tied."""
@@ -112,7 +133,7 @@ class GptNeox(Architecture):
         for i, blk in enumerate(w.blk):
             attended = x + gqa(g, g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             h = g.layer_norm(x if hp.parallel else attended, blk.ffn_norm, eps=hp.norm_eps)
-            x = attended + mlp(g, h, blk, g.gelu_erf)
+            x = attended + mlp(g, h, blk, partial(hp.activation, g))
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 

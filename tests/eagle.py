@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from realizar import LLM, SamplingParams
 from realizar.arch import registry
+from realizar.engine.speculation import block_drafts
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
 from realizar.model import load
 from realizar.testing import N_VOCAB, tiny_metadata, tiny_model
+from tests.engine.fake import Letters
 
 Eagle3 = type(registry.default().architecture("eagle3"))
 N_EMBD = 256
@@ -54,6 +57,28 @@ def open_both(path, draft):
     model = load(path)
     model.attach(load(draft, target=model))
     return model
+
+
+def drafted_by_engine(target, draft, tokens, monkeypatch, n=4):
+    """The logits [n, n_draft_vocab] of n draft tokens after a text, float32, and the tokens but the last one."""
+    monkeypatch.setattr(block_drafts, "LEAST_CHANCE", 0.0)
+    with LLM(target, draft=draft, activations="f32", kv_type="f32", n_ctx=64) as llm:
+        engine, found, read = llm.engine, [], []
+        engine.model.__dict__["tokenizer"] = Letters()
+        run = engine.runner.draft
+
+        def noting(rows):
+            logits, hidden = run(rows)
+            found.append(logits[0].copy())
+            read.append(rows[0].token)
+            return logits, hidden
+
+        engine.runner.draft = noting
+        engine.speculator._n_steps = lambda drafters: n
+        only = SamplingParams(max_tokens=n + 2, allowed_token_ids=tokens[-1:])
+        engine.complete([engine.generate(tokens[:-1], only)])
+    assert read[0] == tokens[-1]
+    return np.array(found[:n]), read[1:n]
 
 
 def _norm(x, w, eps):
@@ -123,4 +148,4 @@ class Paper:
         return found, drafted
 
 
-__all__ = ["N_VOCAB", "Eagle3", "Paper", "metadata", "open_both", "write_draft"]
+__all__ = ["N_VOCAB", "Eagle3", "Paper", "drafted_by_engine", "metadata", "open_both", "write_draft"]

@@ -52,6 +52,7 @@ def parity() -> dict[str, list[str]]:
     found = {name: list(names) for name, names in json.loads(CASES.read_text()).items()}
     for row in cases.own_set():
         found.setdefault(row["architecture"], []).append(row["case"])
+    found["eagle3"] = [f"eagle_{path.name}" for path in cases.EAGLE.iterdir()]
     return {name: sorted(found[name]) for name in sorted(found) if name in plugins().architectures}
 
 

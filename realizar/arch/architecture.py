@@ -324,6 +324,7 @@ class Architecture(ABC):
             beta_slow=md.between("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1.0),
             yarn_attn_factor=md.between("rope.scaling.yarn_attn_factor", 0.0, 1e3, 0.0) or None,
             yarn_truncate=md.boolean("rope.scaling.yarn_truncate", True),
+            dynamic_factor=md.between("rope.scaling.dynamic_factor", 0.0, 1e9, 0.0) or None,
         )
 
     @abstractmethod

@@ -127,10 +127,17 @@ def _yarn_context(config: Config) -> int | None:
     return original_context(config) if rope_parameters(config)["rope_type"] == "yarn" else None
 
 
+def _dynamic_factor(config: Config) -> float | None:
+    """The factor of frequencies that depend on the length of a text; not of a fixed stretch ("alpha" of Hunyuan)."""
+    rope = rope_parameters(config)
+    return float(rope.get("factor") or 1.0) if rope["rope_type"] == "dynamic" and not rope.get("alpha") else None
+
+
 ROPE_KEYS: Mapping[str, Callable[[Config], Any]] = {
     "rope.freq_base": lambda config: number("rope_theta")(rope_parameters(config)),
     "rope.scaling.type": _scaling("rope_type"),
     "rope.scaling.factor": _factor,
+    "rope.scaling.dynamic_factor": _dynamic_factor,
     "rope.scaling.original_context_length": _yarn_context,
     "rope.scaling.yarn_attn_factor": yarn_factor(lambda config, stretch: 1.0 + stretch),
     "rope.scaling.yarn_truncate": _yarn_rounds,

@@ -14,7 +14,7 @@ PLAIN = ("default", "linear", "yarn", "mrope")
 """Rotary types that are metadata alone. "mrope" is the old name of "default" in models with positions of three axes."""
 
 UP_TO_CONTEXT = ("dynamic", "xdrope")
-"""Rotary types that equal "default" up to the model's context length, which the file has."""
+"""Rotary types that equal "default" up to the model's context length, which the file has, or have a fixed stretch."""
 
 FACTORS = {
     "llama3": "rope_freqs", "proportional": "rope_freqs", "longrope": "rope_factors_short", "su": "rope_factors_short",

@@ -18,11 +18,12 @@ from realizar.engine.speculation import DraftBlockRunner, make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
 from realizar.engine.step import advance
 from realizar.engine.submissions import Submissions
-from realizar.errors import RealizarError, memory_for
+from realizar.errors import ParameterError, RealizarError, memory_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from realizar.arch.hparams import HParams
     from realizar.engine.cache.chunk import Chunk
     from realizar.engine.request import Request
     from realizar.model import Model
@@ -35,6 +36,17 @@ DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
 STACK_FRAMES = 100
 """Depth of calls that a step needs at most: a thread with less stack left must not begin a step of others' requests."""
+
+
+def check_context(hp: HParams, n_ctx: int) -> None:
+    """Raise ParameterError if the model's rotary frequencies depend on the length of texts of up to n_ctx tokens."""
+    factor = hp.rope_scaling.dynamic_factor
+    if factor is not None and n_ctx > hp.n_ctx_train:
+        raise ParameterError(
+            f"n_ctx={n_ctx}: the model has dynamic rope scaling (factor {factor:g}): beyond {hp.n_ctx_train} tokens "
+            "rotary frequencies depend on the length of the text, so keys in the cache would be wrong; ask for at most "
+            f"n_ctx={hp.n_ctx_train}"
+        )
 
 
 class Engine(Submissions):
@@ -74,6 +86,7 @@ class Engine(Submissions):
     ) -> None:
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
+        check_context(model.hp, self.n_ctx)
         plan = model.plan()
         has_drafts = draft is not None or params.speculate is not None or "draft" in model.graphs
         make_runner = DraftBlockRunner if "draft" in model.graphs else Runner

@@ -34,6 +34,10 @@ class RopeScaling:
     yarn_truncate : bool
         Whether the range of dimensions between the two is widened to whole ones, as llama.cpp always does; not in
         gpt-oss's checkpoints.
+    dynamic_factor : float | None
+        "dynamic" scaling (NTK): past the context of pre-training, the frequencies depend on the length of the text by
+        this factor (`_compute_dynamic_ntk_parameters` in transformers). No longer context can be asked for, since keys
+        in the cache have the frequencies with which they were computed.
     """
 
     kind: str = "none"
@@ -44,6 +48,7 @@ class RopeScaling:
     beta_slow: float = 1.0
     yarn_attn_factor: float | None = None
     yarn_truncate: bool = True
+    dynamic_factor: float | None = None
 
 
 def section_axes(sections: Sequence[int], *, interleaved: bool = False) -> tuple[int, ...]:

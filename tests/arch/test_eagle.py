@@ -8,7 +8,6 @@ import pytest
 from realizar import LLM, SamplingParams
 from realizar.arch import registry
 from realizar.cli.checks import verify
-from realizar.engine.speculation import block_drafts
 from realizar.errors import GGUFError, ParameterError, TensorError
 from realizar.model import load
 from realizar.runtime.draft_files import input_of_layer
@@ -23,13 +22,17 @@ from realizar.testing import (
     tiny_metadata,
     tiny_model,
 )
-from tests.eagle import N_VOCAB, Eagle3, Paper, metadata, open_both, write_draft
+from tests.eagle import N_VOCAB, Eagle3, Paper, drafted_by_engine, metadata, open_both, write_draft
 from tests.engine.fake import Letters
 from tests.isa import LEVELS
 from tests.limits.models import rewritten
+from tests.parity import cases
 from tests.shared import SHARED as FILES
 from tests.shared import needs_shared
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+EAGLE_CASES = sorted(cases.EAGLE.iterdir())
+EAGLE_TARGET = FIXTURES / "parity2026" / "xverse" / "model-q8_0.gguf"
 PERMUTED = np.random.default_rng(0).permutation(N_VOCAB)
 
 
@@ -68,25 +71,20 @@ def test_against_the_equations_of_the_paper(flags, target, tmp_path, monkeypatch
     (draft,) = model.drafts
     want, want_drafted = Paper(draft.tensors, draft.hp, PERMUTED).chain(tokens, features[:-1], 4)
     model.close()
-    monkeypatch.setattr(block_drafts, "LEAST_CHANCE", 0.0)
-    with LLM(target, draft=tmp_path / "draft.gguf", activations="f32", kv_type="f32", n_ctx=64) as llm:
-        engine, found, drafted = llm.engine, [], []
-        engine.model.__dict__["tokenizer"] = Letters()
-        run = engine.runner.draft
-
-        def noting(rows):
-            logits, hidden = run(rows)
-            found.append(logits[0].copy())
-            drafted.append(rows[0].token)
-            return logits, hidden
-
-        engine.runner.draft = noting
-        engine.speculator._n_steps = lambda drafters: 4
-        engine.complete([engine.generate(tokens[:-1], SamplingParams(max_tokens=6, allowed_token_ids=tokens[-1:]))])
+    found, drafted = drafted_by_engine(target, tmp_path / "draft.gguf", tokens, monkeypatch)
     assert len(want[0]) == 200
-    for ours, theirs in zip(found[:4], want, strict=True):
-        assert relative_error(ours, theirs.astype(np.float32)) <= 2e-5
-    assert drafted[:4] == [tokens[-1], *want_drafted[:3]]
+    assert relative_error(found, np.array(want, np.float32)) <= 2e-5
+    assert drafted == want_drafted[:3]
+
+
+@pytest.mark.parametrize("folder", EAGLE_CASES, ids=lambda folder: folder.name)
+def test_against_speculators(folder, monkeypatch):
+    """Logits and draft tokens of another implementation, from the hidden states of transformers' model on."""
+    golden = np.load(folder / "golden.npz")
+    tokens = golden["tokens"].tolist()
+    found, drafted = drafted_by_engine(EAGLE_TARGET, folder / "draft-q8_0.gguf", tokens, monkeypatch)
+    assert relative_error(found, golden["logits"]) <= 1e-4
+    assert drafted == golden["drafted"].tolist()[:3]
 
 
 # Layers from 1 to n_layer before which there is no single hidden state.
@@ -96,7 +94,7 @@ WITHOUT = {
     "rwkv7": range(1, 2),  # the values of the first layer are mixed into those of the others
     "lfm2": [4], "lfm2moe": [4],  # the final norm has another name
 }  # fmt: skip
-OWN = sorted((Path(__file__).parents[1] / "fixtures").glob("parity*/*/*.gguf"))
+OWN = sorted(FIXTURES.glob("parity*/*/*.gguf"))
 
 
 @pytest.mark.parametrize("path", [*OWN, pytest.param(FILES, marks=needs_shared)], ids=lambda path: path.parent.name)

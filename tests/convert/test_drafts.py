@@ -7,7 +7,7 @@ import pytest
 
 from realizar.arch import registry
 from realizar.convert import convert
-from realizar.errors import ParameterError, TensorError
+from realizar.errors import GGUFError, ParameterError, TensorError
 from realizar.gguf import GGUFFile
 from realizar.model import Model
 from realizar.runtime.draft_files import draft_tokens
@@ -96,6 +96,14 @@ def test_files_of_checkpoints(name, target, tmp_path):
     assert found.keys() == want.keys() - {"rope_freqs.weight"}
     for tensor, values in found.items():
         np.testing.assert_array_equal(values, want[tensor])
+
+
+@pytest.mark.parametrize("key", ["fc_norm", "norm_output"])
+def test_norms_that_are_not_computed(key, target, tmp_path):
+    """Options of EAGLE 3.1, whose tensors or states differ."""
+    write(tmp_path, {}, {**CONFIG, "architectures": ["Eagle3Speculator"], key: True})
+    with pytest.raises(GGUFError, match=rf"config.json: {key} is True, .* results would be wrong"):
+        convert(tmp_path, tmp_path / "draft.gguf", "F32", target)
 
 
 def test_the_command(target, tmp_path, realizar):

@@ -105,7 +105,7 @@ VARIANTS = {
     "phi3-long": [{"rope_parameters": LONGROPE, "original_max_position_embeddings": 16}],
     "minicpm3": [{"rope_parameters": {**LONGROPE, "attention_factor": 1.2}}],
     "stablelm": [{"num_key_value_heads": 1, "rope_parameters": yarn(partial_rotary_factor=0.5)}],
-    "gptneox": [{"use_parallel_residual": False, "rotary_pct": 0.25}],
+    "gptneox": [{"use_parallel_residual": False, "rotary_pct": 0.25}, {"hidden_act": "gelu_fast"}],
     "starcoder2": [{"sliding_window": 5, "use_bias": False}],
     "falcon-40b": [{"num_ln_in_parallel_attn": 1}],
     "seed_oss": [{"attention_out_bias": True, **ATTENTION}],

@@ -12,6 +12,7 @@ import numpy as np
 from realizar import tiny_model
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.cache.kv_cache import KVCache
+from realizar.graph import RopeScaling
 from realizar.params import EngineParams
 from realizar.runtime.batch import BLOCK, Batch
 
@@ -250,7 +251,8 @@ class FakeModel:
 
     def __init__(self, plan: FakePlan = FULL, n_ctx: int = 256) -> None:
         self._plan = plan
-        self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx, n_embd=N_EMBD, n_deepstack=0)
+        sizes = {"n_vocab": N_VOCAB, "n_ctx_train": n_ctx, "n_embd": N_EMBD, "n_deepstack": 0}
+        self.hp = SimpleNamespace(**sizes, rope_scaling=RopeScaling())
         self.tokenizer = FakeTokenizer()
         self.file = SimpleNamespace(metadata={}, path=Path("fake.gguf"))
         self.closed = False

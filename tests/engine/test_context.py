@@ -2,10 +2,12 @@
 
 import pytest
 
+from realizar import LLM
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import SamplingParams
 from tests.engine.fake import PLANS, check_cache, expected
 from tests.engine.test_engine import PROMPT, engine_of, finish, greedy
+from tests.limits.models import LLAMA, rewritten
 
 LONG = [2 + (7 * i) % 28 for i in range(150)]
 
@@ -94,3 +96,13 @@ def test_prompts_that_are_cut():
     for bad in (0, -1, "right", 1.5, True):
         with pytest.raises(ParameterError, match="truncate_prompt="):
             SamplingParams(truncate_prompt=bad)
+
+
+def test_frequencies_that_depend_on_the_length(tmp_path):
+    """Dynamic rope scaling is that of training up to its context, and no longer one can be asked for."""
+    path = rewritten(LLAMA, tmp_path / "dynamic.gguf", {"llama.rope.scaling.dynamic_factor": 2.0})
+    with LLM(LLAMA, n_ctx=64) as plain, LLM(path, n_ctx=64) as dynamic:
+        n_train = plain.engine.model.hp.n_ctx_train
+        assert (dynamic.logits([1, 2, 3]) == plain.logits([1, 2, 3])).all()
+    with pytest.raises(ParameterError, match=rf"dynamic rope scaling \(factor 2\).* at most n_ctx={n_train}"):
+        LLM(path, n_ctx=n_train + 1)

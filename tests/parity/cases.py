@@ -12,6 +12,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
 WHOLE_SET = Path(__file__).parents[3] / "shared" / "parity"
 SECOND_SET = WHOLE_SET.parent / "parity2026"  # architectures of 2025 and 2026
 OWN_SET = FIXTURES.with_name("parity2026")  # made by tests/tools/make_parity_case.py
+EAGLE = FIXTURES.with_name("eagle")  # drafts, made by tests/tools/make_eagle_cases.py
 CASES = (
     *("llama", "llama_mha", "llama_tied", "llama3_rope", "llama_linear_rope", "mistral"),
     *("smollm3", "granite", "olmo2", "stablelm", "starcoder2"),

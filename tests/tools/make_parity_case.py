@@ -154,8 +154,8 @@ def compared(path: Path, tiny: Tiny, arrays: dict[str, np.ndarray]) -> float:
         return relative_error(llm.embed(tokens, pooling=None)[0], arrays["hf_hidden"])
 
 
-def make(name: str, seed: int) -> None:
-    """Make one case, in TARGET/NAME."""
+def random_model(name: str, seed: int) -> tuple[torch.nn.Module, np.random.Generator]:
+    """Return the model of a case, and the generator of its weights."""
     tiny, rng = TINY[name], np.random.default_rng(seed)
     options = {key: value for key, value in {**SIZES, **tiny.config}.items() if value is not None}
     config = getattr(transformers, tiny.config_class)(**options)
@@ -163,6 +163,12 @@ def make(name: str, seed: int) -> None:
     make_model = kind.from_config if tiny.model_class.startswith("Auto") else kind._from_config
     model = make_model(config, attn_implementation="eager", experts_implementation="eager").float().eval()
     fill(model, tiny, rng)
+    return model, rng
+
+
+def make(name: str, seed: int) -> None:
+    """Make one case, in TARGET/NAME."""
+    tiny, (model, rng) = TINY[name], random_model(name, seed)
     tokens = rng.integers(3, SIZES["vocab_size"], N_TOKENS).tolist()
     folder = TARGET / name
     folder.mkdir(parents=True, exist_ok=True)
