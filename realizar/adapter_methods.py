@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realizar.convert.peft import read_peft
-from realizar.errors import memory_for, short_repr
+from realizar.errors import AdapterError, memory_for, short_repr
 from realizar.loaded import LoadedModel
 from realizar.runtime.adapter_files import open_control_vector, open_lora
 
@@ -36,6 +36,8 @@ class AdapterMethods(LoadedModel):
             If it cannot be read.
         """
         engine = self.engine
+        if not os.fspath(path):
+            raise AdapterError(f"lora {name!r}: an empty path; a GGUF file or a folder of PEFT is needed")
         with memory_for(f"loading {short_repr(path)}", lambda: "remove other adapters"):
             model, given = engine.model, Path(path)
             if given.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,15 +36,28 @@ def with_adapters(
     AdapterError, GGUFError, ModelNotFoundError
         If one cannot be used.
     BadParameter
-        If a scale is not a number.
+        If a scale is not a number, a path is empty, or a path is given twice.
     """
-    loras = dict(_scaled("--lora", text) for text in lora or ())
-    vectors = dict(_scaled("--control-vector", text) for text in control or ())
+    loras = _scales("--lora", lora or ())
+    vectors = _scales("--control-vector", control or ())
     for path in loras:
         llm.add_lora(path, path)
     for path in vectors:
         llm.add_control_vector(path, path)
     return replace(params, lora=loras, control_vector=vectors)
+
+
+def _scales(option: str, texts: Sequence[str]) -> dict[str, float]:
+    """Return path -> scale, each path once."""
+    found: dict[str, float] = {}
+    for text in texts:
+        path, scale = _scaled(option, text)
+        if not path:
+            raise BadParameter(f"{option} {text!r}: must be PATH or PATH=SCALE, such as sql.gguf=0.5")
+        if path in found:
+            raise BadParameter(f"{option} {text!r}: {path} is given twice; give it once, with the scale to use")
+        found[path] = scale
+    return found
 
 
 def _scaled(option: str, text: str) -> tuple[str, float]:

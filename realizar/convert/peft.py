@@ -22,7 +22,7 @@ from realizar.convert.checkpoint_folder import PREFIXES, read_json
 from realizar.convert.tensors import name_of, source_of
 from realizar.errors import AdapterError, ModelNotFoundError, did_you_mean, short_repr
 from realizar.params.checks import is_int
-from realizar.runtime.adapters import Adapter, Factors
+from realizar.runtime.adapters import Adapter, Factors, checked
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 Array = npt.NDArray[Any]
@@ -68,7 +68,8 @@ def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mappin
     Raises
     ------
     AdapterError
-        If it is no LoRA adapter, has parts that are not supported, or a module is not one of the model's.
+        If it is no LoRA adapter, has parts that are not supported or values that are not finite, or a module is not
+        one of the model's.
     ModelNotFoundError, GGUFError
         If a file is missing or damaged.
     """
@@ -97,7 +98,7 @@ def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mappin
         factors[name] = Factors(a, _rows(b, transform, hp, module), scale)
     if not factors:
         raise AdapterError(f"{folder}: {TENSORS} has no factors")
-    return Adapter("lora", factors, str(folder), tuple(config.get("alora_invocation_tokens") or ()))
+    return checked(Adapter("lora", factors, str(folder), tuple(config.get("alora_invocation_tokens") or ())))
 
 
 def _check(folder: Path, config: Mapping[str, Any]) -> None:

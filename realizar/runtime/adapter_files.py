@@ -18,7 +18,7 @@ import numpy.typing as npt
 from realizar.errors import AdapterError, short_repr
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter, ValueType
 from realizar.quants import dequantize
-from realizar.runtime.adapters import Adapter, Factors, place_of
+from realizar.runtime.adapters import Adapter, Factors, checked, place_of
 
 F32 = npt.NDArray[np.float32]
 A, B = ".lora_a", ".lora_b"
@@ -47,7 +47,8 @@ def read_lora(file: GGUFFile, architecture: str) -> Adapter:
     Raises
     ------
     AdapterError
-        If the file has none, or one for another architecture; if a factor is missing, or two do not fit.
+        If the file has none, or one for another architecture; if a factor is missing, two do not fit, or values are not
+        finite.
     GGUFError
         If the metadata are invalid.
     """
@@ -69,7 +70,7 @@ def read_lora(file: GGUFFile, architecture: str) -> Adapter:
     factors = {weight: _factors(file, weight, alpha) for weight in weights}
     if not factors:
         raise AdapterError(f"{name}: has no factors (tensors NAME.weight{A} and {B})")
-    return Adapter("lora", factors, str(file.path), _invocation(file))
+    return checked(Adapter("lora", factors, str(file.path), _invocation(file)))
 
 
 def _invocation(file: GGUFFile) -> tuple[int, ...]:
@@ -101,7 +102,7 @@ def read_control_vector(file: GGUFFile, architecture: str) -> Adapter:
     Raises
     ------
     AdapterError
-        If the file has none, or one for another architecture, or a vector is not of float32.
+        If the file has none, or one for another architecture, or a vector is not of float32 or not finite.
     """
     name = file.path.name
     if file.architecture != VECTORS:
@@ -117,7 +118,7 @@ def read_control_vector(file: GGUFFile, architecture: str) -> Adapter:
         factors[place_of(int(layer[1]))] = Factors(None, array_of(file, tensor).reshape(-1, 1))
     if not factors:
         raise AdapterError(f"{name}: has no vectors (tensors direction.LAYER)")
-    return Adapter("control vector", factors, str(file.path))
+    return checked(Adapter("control vector", factors, str(file.path)))
 
 
 def open_lora(path: str | os.PathLike[str], architecture: str) -> Adapter:

@@ -8,8 +8,10 @@ from itertools import count
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import numpy as np
 import numpy.typing as npt
 
+from realizar.errors import AdapterError
 from realizar.forks import Lock
 from realizar.graph import Graph
 from realizar.runtime.draft_files import input_of_layer
@@ -148,6 +150,31 @@ class AdapterSet:
     def rank(self) -> int:
         """Sum of the ranks of its adapters."""
         return sum(use.adapter.rank for use in self.uses)
+
+
+def checked(adapter: Adapter) -> Adapter:
+    """Return an adapter as it was read from a file.
+
+    Raises
+    ------
+    AdapterError
+        If a factor has infinities or NaN: the results of every request that uses it would be NaN.
+    """
+    for name, factors in adapter.factors.items():
+        for which, array in (("A", factors.a), ("B", factors.b)):
+            if array is not None and not _is_finite(array):
+                raise AdapterError(
+                    f"{adapter.path}: {name}: factor {which} has infinities or NaN; the file is damaged, or training "
+                    "diverged"
+                )
+    return adapter
+
+
+def _is_finite(x: npt.NDArray[Any]) -> bool:
+    """Whether float32 or float16 values are finite, by their exponents: numpy converts float16 for isfinite."""
+    bits: npt.NDArray[Any] = x.view(np.uint32 if x.dtype == np.float32 else np.uint16)
+    exponent = 0x7F800000 if x.dtype == np.float32 else 0x7C00
+    return not x.size or int(np.bitwise_and(bits, exponent).max()) < exponent
 
 
 class AdapterTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -25,15 +25,15 @@ class Body(BaseModel):
 class LoraScale(Body):
     """The scale of a LoRA adapter, by its number: llama-server's form."""
 
-    id: int
-    scale: float = Field(ge=-MAX_SCALE, le=MAX_SCALE)
+    id: int = Field(strict=True)
+    scale: float = Field(ge=-MAX_SCALE, le=MAX_SCALE, strict=True)
 
 
 _TYPES: dict[str, Any] = {
     "stop": str | list[str], "bad_words": str | list[str], "json_schema": dict[str, Any] | str,
     "logit_bias": dict[int, float], "samplers": list[str], "stop_token_ids": list[int], "allowed_token_ids": list[int],
     "choice": list[str], "dry_sequence_breakers": list[str], "negative_prompt": str | list[int],
-    "lora": str | dict[str, float] | list[LoraScale],
+    "lora": str | dict[str, Annotated[float, Field(strict=True)]] | list[LoraScale],
 }  # fmt: skip
 """Fields that are given to clients as another type than that of SamplingParams."""
 _NOT_FOR_CLIENTS = {"logprobs", "echo", "n", "best_of", "max_tokens", "control_vector"}
@@ -96,9 +96,12 @@ def scales_by_name(scales: list[dict[str, Any]], settings: Settings) -> dict[str
     Raises
     ------
     ApiError
-        400 if there is no adapter of a number.
+        400 if there is no adapter of a number, or a number occurs twice.
     """
     names = [text.partition("=")[0] for text in settings.lora]
+    ids = [scale["id"] for scale in scales]
+    if len(set(ids)) < len(ids):
+        raise ApiError(400, f"lora: ids {ids}: each adapter once", "invalid_value", "lora")
     for scale in scales:
         if not 0 <= scale["id"] < len(names):
             raise ApiError(400, f"lora: id {scale['id']}: there are {len(names)} adapters", "invalid_value", "lora")

@@ -86,6 +86,14 @@ def test_a_path_with_an_equals_sign(tmp_path, monkeypatch):
     assert _scaled("--lora", "r=16.gguf=0.5") == ("r=16.gguf", 0.5)
 
 
-def test_an_option_with_a_wrong_scale(capsys):
-    assert main(["run", str(LLAMA), "a", "--lora", "a.gguf=x"]) == 2
+@pytest.mark.parametrize("given", ["a.gguf=x", "", "=0.5"])
+@pytest.mark.parametrize("option", ["--lora", "--control-vector"])
+def test_an_option_with_a_wrong_scale_or_no_path(option, given, capsys):
+    assert main(["run", str(LLAMA), "a", option, given]) == 2
     assert "PATH=SCALE" in capsys.readouterr().err
+
+
+def test_a_path_that_is_given_twice(capsys):
+    """The last scale would win silently, where llama.cpp adds both."""
+    assert main(["run", str(LLAMA), "a", "--lora", "a.gguf=0.5", "--lora", "a.gguf=2"]) == 2
+    assert "a.gguf is given twice" in capsys.readouterr().err

@@ -129,6 +129,14 @@ def test_tensors_that_are_refused(model, tmp_path):
             read(write_folder(tmp_path, tensors), model)
 
 
+def test_values_that_are_not_finite(model, tmp_path):
+    a, b = factors()
+    a[0, 0] = np.nan
+    write_folder(tmp_path, {f"{Q}.lora_A.weight": a, f"{Q}.lora_B.weight": b})
+    with pytest.raises(AdapterError, match="factor A has infinities or NaN"):
+        read(tmp_path, model)
+
+
 def test_missing_files(model, tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"adapter_config\.json"):
         read(tmp_path, model)

@@ -6,7 +6,7 @@ import pytest
 from realizar import LLM, SamplingParams
 from realizar.errors import AdapterError, GGUFError, ModelNotFoundError, ParameterError
 from realizar.gguf import GGMLType, GGUFWriter
-from realizar.runtime.adapter_files import write_control_vector, write_lora
+from realizar.runtime.adapter_files import open_lora, write_control_vector, write_lora
 from realizar.runtime.adapters import Adapter
 from tests.adapters import random_lora, write_random_lora, write_random_vector
 from tests.limits.models import LLAMA, QWEN2
@@ -74,11 +74,33 @@ def test_invalid_files(llm, key, value, shape, message, tmp_path):
         llm.add_lora("a", tmp_path / "a.gguf")
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(llm, dtype, value, tmp_path):
+    """They would make NaN of the logits of each request, and fail the step of all others."""
+    name = "blk.0.attn_q.weight"
+    (factors,) = random_lora({name: (256, 256)}, dtype=dtype).values()
+    for which in ("a", "b"):
+        changed = getattr(factors, which).copy()
+        changed[1, 2] = value
+        write_lora(tmp_path / "a.gguf", Adapter("lora", {name: factors._replace(**{which: changed})}, "a"), "llama")
+        with pytest.raises(AdapterError, match=rf"{name}: factor {which.upper()} has infinities or NaN"):
+            llm.add_lora("a", tmp_path / "a.gguf")
+    write_control_vector(tmp_path / "v.gguf", {1: np.full(256, value, np.float32)}, "llama")
+    with pytest.raises(AdapterError, match=r"direction.1: factor B has infinities"):
+        llm.add_control_vector("v", tmp_path / "v.gguf")
+    largest = np.full((8, 256), np.finfo(dtype).max)  # which is finite
+    write_lora(tmp_path / "a.gguf", Adapter("lora", {name: factors._replace(a=largest)}, "a"), "llama")
+    open_lora(tmp_path / "a.gguf", "llama")
+
+
 def test_names(llm, tmp_path):
     llm.add_lora("summary", write_random_lora(tmp_path / "a.gguf", llm.engine.model))
     try:
         with pytest.raises(AdapterError, match="lora 'summary': is loaded already"):
             llm.add_lora("summary", tmp_path / "a.gguf")
+        with pytest.raises(AdapterError, match="lora 'b': an empty path"):
+            llm.add_lora("b", "")
         with pytest.raises(AdapterError, match="a name that is not empty"):
             llm.add_lora("", tmp_path / "a.gguf")
         with pytest.raises(AdapterError, match=r"lora 'summary_': is not loaded; .*did you mean summary\?"):

@@ -81,6 +81,19 @@ def test_scales_for_all_requests(server):
     assert server.post("/lora-adapters", [{"id": 0, "scale": 1e99}])[0] == 400
 
 
+@pytest.mark.parametrize("entry", [{"id": True, "scale": 1.0}, {"id": "0", "scale": 1.0}, {"id": 0, "scale": True}])
+def test_values_of_other_types(entry, server):
+    assert server.post("/lora-adapters", [entry])[0] in (400, 422)
+    assert server.post("/v1/completions", {**BODY, "lora": [entry]})[0] in (400, 422)
+    assert server.post("/v1/completions", {**BODY, "lora": {"first": True}})[0] in (400, 422)
+
+
+def test_the_same_adapter_twice(server):
+    status, body = server.post("/lora-adapters", [{"id": 0, "scale": 1.0}, {"id": 0, "scale": 0.5}])
+    assert status == 400
+    assert "each adapter once" in body["error"]["message"]
+
+
 @pytest.mark.parametrize("given", ["name", "=path", "name=", "tiny=path"])
 def test_invalid_options(given):
     with pytest.raises(ParameterError, match=r"lora|models, alias"):
