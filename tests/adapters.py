@@ -10,18 +10,18 @@ def random_lora(shapes, rank=8, seed=0, dtype=np.float32, size=0.5):
     """Return factors for weights of these shapes, by name; products of about `size` times the weight's."""
     rng = np.random.default_rng(seed)
     found = {}
-    for name, (n_out, n_in) in shapes.items():
-        a = (rng.standard_normal((rank, n_in)) / np.sqrt(n_in)).astype(dtype)
-        b = (size * rng.standard_normal((n_out, rank)) / np.sqrt(rank)).astype(dtype)
+    for name, (*several, n_out, n_in) in shapes.items():
+        a = (rng.standard_normal((*several, rank, n_in)) / np.sqrt(n_in)).astype(dtype)
+        b = (size * rng.standard_normal((*several, n_out, rank)) / np.sqrt(rank)).astype(dtype)
         found[name] = Factors(a, b, 2.0)
     return found
 
 
 def shapes_of(model, *parts):
-    """Return name -> shape of the matrices whose names contain one of these parts, by default of all layers."""
+    """Return name -> shape of the matrices whose names contain one of these parts, by default of products of layers."""
     wanted = parts or ("attn_q.", "attn_k.", "attn_v.", "attn_output.", "ffn_gate.", "ffn_up.", "ffn_down.")
     return {
-        name: t.shape for name, t in model.tensors.items() if any(part in name for part in wanted) and len(t.shape) == 2
+        name: t.shape for name, t in model.tensors.items() if any(part in name for part in wanted) and len(t.shape) > 1
     }
 
 

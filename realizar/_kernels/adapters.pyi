@@ -11,7 +11,13 @@ def in_tiles(b: npt.NDArray[Any]) -> npt.NDArray[Any]: ...
 class Factors:
     def __new__(cls, n_slot: int) -> Factors: ...
     def set(
-        self, slot: int, a: npt.NDArray[Any] | None, b: npt.NDArray[Any], n_out: int, scale: float = 1.0
+        self,
+        slot: int,
+        a: npt.NDArray[Any] | None,
+        b: npt.NDArray[Any],
+        n_out: int,
+        scale: float = 1.0,
+        of_tokens: bool = False,
     ) -> None: ...
 
 class AdapterSet:

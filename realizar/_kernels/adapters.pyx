@@ -41,31 +41,36 @@ cdef class Factors:
     def __dealloc__(self):
         free(self.factors)
 
-    def set(self, size_t slot, a, b, size_t n_out, float scale=1.0):
+    def set(self, size_t slot, a, b, size_t n_out, float scale=1.0, bint of_tokens=False):
         """Set the factors of a slot: B (scale * A x) is added, times the scale of a request.
 
         Parameters
         ----------
         slot : int
-        a : float32 or float16 [rank, n_in], or None
-            None for a control vector, of rank 1.
+        a : float32 or float16 [rank, n_in], [n_expert, rank, n_in], [n_token, rank] or None
+            For experts of each expert; for an embedding table of each token; None for a control vector, of rank 1.
         b : [n_tile, rank, RZ_FACTOR_TILE] of the same type
-            As `in_tiles` returns it.
+            As `in_tiles` returns it; for experts [n_expert, n_tile, rank, RZ_FACTOR_TILE].
         n_out : int
         scale : float
             Not of a control vector.
+        of_tokens : bool
+            Whether A has a row for each token.
         """
         if slot >= self.adapter.n_slot:
             raise ValueError(f"slot {slot} of {self.adapter.n_slot}")
-        n_tile, rank, width = b.shape
+        *several, n_tile, rank, width = b.shape
         least = (n_out + RZ_FACTOR_TILE - 1) // RZ_FACTOR_TILE
-        if width != RZ_FACTOR_TILE or n_tile != least or not b.flags.c_contiguous:
+        if width != RZ_FACTOR_TILE or n_tile != least or len(several) > 1 or not b.flags.c_contiguous:
             raise ValueError(f"B of {n_out} rows in tiles expected, shape {b.shape} given")
         cdef rz_factors *f = &self.factors[slot]
         if a is not None:
-            if a.dtype != b.dtype or a.ndim != 2 or a.shape[0] != rank or not a.flags.c_contiguous:
-                raise ValueError(f"A of {rank} rows and type {b.dtype} expected, shape {a.shape} {a.dtype} given")
-            f.a, f.n_in = <const char *> <uintptr_t> a.ctypes.data, a.shape[1]
+            *before, n_row, n = a.shape
+            if a.dtype != b.dtype or before != several or rank != (n if of_tokens else n_row) or \
+                    not a.flags.c_contiguous:
+                raise ValueError(f"A of rank {rank} and type {b.dtype} expected, shape {a.shape} {a.dtype} given")
+            f.a, f.n_in = <const char *> <uintptr_t> a.ctypes.data, n_row if of_tokens else n
+            f.a_stride, f.b_stride = (a.strides[0], b.strides[0]) if several else (0, 0)
         elif rank != 1:
             raise ValueError(f"a vector has rank 1, not {rank}")
         f.format, f.rank, f.n_out, f.scale = _FORMATS[b.dtype], rank, n_out, scale

@@ -87,7 +87,7 @@ cdef extern from "realizar/exec.h" nogil:
         char *pairs
         size_t input_bytes
     struct rz_experts:
-        int n_expert, n_used, activation, down_block, n_up
+        int n_expert, n_used, activation, down_block, n_up, is_linear
         float limit
         rz_rows ids, weights
         rz_expert_weight *up
@@ -112,7 +112,7 @@ cdef extern from "realizar/exec.h" nogil:
     struct rz_factors:
         const char *a
         const char *b
-        size_t rank, n_in, n_out
+        size_t rank, n_in, n_out, a_stride, b_stride
         float scale
         int format
     struct rz_adapter:
@@ -156,7 +156,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_updates *updates
         char *state
         size_t n_tap, state_stride
-        int silu, joined
+        int silu, by_token, joined
     struct rz_counter:
         pass
     struct rz_reach:
@@ -205,4 +205,5 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_DELTA_RULE, RZ_OP_TOKEN_SHIFT, RZ_OP_COPY_HEADS, RZ_OP_INDEX_SCORES, RZ_OP_CHOOSE_KEYS
     int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM
-    int RZ_OP_LOW_RANK_DOWN, RZ_OP_LOW_RANK_UP
+    int RZ_OP_LOW_RANK_DOWN, RZ_OP_LOW_RANK_UP, RZ_OP_LOW_RANK_EMBED
+    int RZ_OP_EXPERTS_UPDATE_UP, RZ_OP_EXPERTS_UPDATE_DOWN

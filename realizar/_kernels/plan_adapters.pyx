@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc
 
 from realizar._kernels.exec cimport (
-    RZ_OP_LOW_RANK_DOWN, RZ_OP_LOW_RANK_UP, rz_op, rz_rows, rz_update, rz_updates,
+    RZ_OP_LOW_RANK_DOWN, RZ_OP_LOW_RANK_EMBED, RZ_OP_LOW_RANK_UP, rz_op, rz_rows, rz_update, rz_updates,
 )
 from realizar._kernels.plan cimport Program
 
@@ -43,6 +43,17 @@ def add_low_rank(Program program not None, size_t k, targets, size_t max_rank, x
     updates = new_updates(op, n)
     op.m_rows, updates.max_rank, updates.ax = m_rows, max_rank, ax
     set_targets(program, updates, targets)
+
+
+def add_low_rank_embed(Program program not None, size_t slot, size_t n_row, size_t max_rank, y, room, float scale,
+                       bint by_token):
+    """Add B (scale * A[token]) to rows of an embedding table, times its scale, in place; if `by_token`, embeddings
+    that the step has in place of them stay."""
+    cdef rz_rows ax = program.rows((room, max_rank), max_rank)
+    cdef rz_op *op = program.new_op(RZ_OP_LOW_RANK_EMBED, n_row)
+    cdef rz_updates *updates = new_updates(op, 1)
+    op.scalar, op.by_token, updates.max_rank, updates.ax = scale, by_token, max_rank, ax
+    set_targets(program, updates, [(slot, n_row, y)])
 
 
 def add_control_vector(Program program not None, size_t slot, size_t n, y, *, bint m_rows=False):

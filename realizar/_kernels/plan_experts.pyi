@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -44,4 +44,6 @@ def add_experts(
     act256: _Rows | None = None,
     m_rows: bool = False,
     limit: float = 0.0,
+    slots: Sequence[int | None] = (),
+    max_rank: int = 0,
 ) -> None: ...

@@ -1,14 +1,15 @@
 """Ops of mixtures of experts, appended to a Program: routing, and the products of the chosen experts."""
 
 from libc.stdint cimport int32_t
+from libc.stdlib cimport calloc
 
 import numpy as np
 
 from realizar._kernels.exec cimport (
     RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_GEGLU, RZ_GELU_ERF, RZ_OP_CHOOSE_EXPERTS,
     RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM,
-    RZ_OP_EXPERTS_UP, RZ_OP_WEIGH_EXPERTS, RZ_REGLU, RZ_RELU2, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes,
-    rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch,
+    RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_UPDATE_DOWN, RZ_OP_EXPERTS_UPDATE_UP, RZ_OP_WEIGH_EXPERTS, RZ_REGLU, RZ_RELU2, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes,
+    rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch, rz_update, rz_updates,
 )
 from realizar._kernels.plan cimport Program
 
@@ -54,14 +55,15 @@ def add_route(Program program not None, size_t n_expert, size_t n_used, str gati
 
 def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t n_embd, str activation not None, *,
                 gate, up, down, ids, weights, y, room, x=None, act32=None, act256=None, bint m_rows=False,
-                float limit=0.0):
+                float limit=0.0, slots=(), size_t max_rank=0):
     """The weighted sum of the chosen experts' down(act(gate x) * up x), or down(act(up x)) without a gate.
 
-    limit: of silu(gate x) and of up x, 0 for none.
+    limit: of silu(gate x) and of up x, 0 for none. slots: those of the adapters' factors for the products, in their
+    order, None for products that none changes; max_rank: the sum of the ranks of a sequence's adapters at most.
 
     gate, up, down: (format, data, bias or None, factor of each expert or None); gate may be None. room: name -> offset,
     of `n_used` rows for each row of a step: "gate", "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of
-    quantized rows if `down` reads them.
+    quantized rows if `down` reads them, "ax" of max_rank floats if there are slots.
     """
     cdef _Experts keeper = _Experts()
     cdef rz_experts *e = &keeper.experts
@@ -89,7 +91,21 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
     else:
         e.down.weight.x_stride, e.down.pairs = n_ff * sizeof(float), <char *> e.up[0].weight.y.data
     _order(program, e, n_expert, n_pairs)
-    _append(program, keeper, n_embd, n_ff, m_rows).y = program.rows(y, e.down.weight.n_row)
+    of_ups, of_down = slots[:e.n_up], slots[e.n_up:]
+    e.is_linear = any([slot is not None for slot in of_ups])
+    codes = [RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP]
+    codes += [RZ_OP_EXPERTS_UPDATE_UP] if e.is_linear else []
+    codes += [RZ_OP_EXPERTS_QUANTIZE] if e.down_block else []
+    codes += [RZ_OP_EXPERTS_DOWN] + ([RZ_OP_EXPERTS_UPDATE_DOWN] if any([slot is not None for slot in of_down]) else [])
+    cdef rz_op *op
+    for code in codes:
+        op = _append(program, keeper, code, n_embd, n_ff, m_rows)
+        if code == RZ_OP_EXPERTS_UPDATE_UP:
+            op.x = program.rows(x, n_embd)
+            _updates(program, op, e, of_ups, 0, room["ax"], n_pairs, max_rank)
+        elif code == RZ_OP_EXPERTS_UPDATE_DOWN:
+            _updates(program, op, e, of_down, e.n_up, room["ax"], n_pairs, max_rank)
+    _append(program, keeper, RZ_OP_EXPERTS_SUM, n_embd, n_ff, m_rows).y = program.rows(y, e.down.weight.n_row)
 
 
 cdef void _weight(Program program, rz_expert_weight *m, tuple weight, size_t n_expert, size_t k) except *:
@@ -125,13 +141,31 @@ cdef void _order(Program program, rz_experts *e, size_t n_expert, size_t n_pairs
     e.place = e.token + n_pairs
 
 
-cdef rz_op *_append(Program program, _Experts keeper, size_t n_embd, size_t n_ff, bint m_rows) except NULL:
-    """Append the ops of src/exec_experts.c; returns the last one, which computes the result."""
-    cdef rz_op *op = NULL
-    for code, n in ((RZ_OP_EXPERTS_GROUP, n_embd), (RZ_OP_EXPERTS_GATHER, n_embd), (RZ_OP_EXPERTS_UP, n_embd),
-                    (RZ_OP_EXPERTS_QUANTIZE, n_ff), (RZ_OP_EXPERTS_DOWN, n_ff),
-                    (RZ_OP_EXPERTS_SUM, keeper.experts.down.weight.n_row)):
-        if code != RZ_OP_EXPERTS_QUANTIZE or keeper.experts.down_block:
-            op = program.new_op(code, n)
-            op.experts, op.m_rows = &keeper.experts, m_rows
+cdef rz_op *_append(Program program, _Experts keeper, int code, size_t n_embd, size_t n_ff, bint m_rows) except NULL:
+    """Append an op of src/exec_experts.c."""
+    cdef size_t n = n_embd
+    if code == RZ_OP_EXPERTS_SUM:
+        n = keeper.experts.down.weight.n_row
+    elif code in (RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN):
+        n = n_ff
+    cdef rz_op *op = program.new_op(code, n)
+    op.experts, op.m_rows = &keeper.experts, m_rows
     return op
+
+
+cdef void _updates(Program program, rz_op *op, rz_experts *e, slots, int first, size_t room, size_t n_pairs,
+                   size_t max_rank) except *:
+    """The updates of products `first` and on, gate and up before down, for slots that are not None."""
+    cdef size_t n = 0
+    cdef rz_expert_weight *weight
+    cdef rz_updates *out = <rz_updates *> calloc(1, sizeof(rz_updates) + len(slots) * sizeof(rz_update))
+    if out == NULL:
+        raise MemoryError("no memory for an op")
+    op.updates, out.update, out.max_rank = out, <rz_update *> (out + 1), max_rank
+    out.ax.data, out.ax.ld = <float *> program.at(room, n_pairs * max_rank * sizeof(float)), max_rank
+    for j, slot in enumerate(slots):
+        if slot is not None:
+            weight = &e.down if first + j == e.n_up else &e.up[j]
+            out.update[n].slot, out.update[n].n_row, out.update[n].y = slot, weight.weight.n_row, weight.weight.y
+            n += 1
+    out.n = n

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from realizar.arch import ArchMetadata, registry
+from realizar.arch import Architecture, ArchMetadata, registry
 from realizar.convert.peft import read_peft
 from realizar.errors import ParameterError
 from realizar.gguf import GGUFFile
@@ -46,7 +47,18 @@ def convert_adapter(
 
 def peft_adapter(folder: Path, file: GGUFFile) -> Adapter:
     """Read an adapter of PEFT with the names of the tensors of its model's file. Raises as `read_peft`."""
+    return read_peft(folder, *_declared(file), file.tensors)
+
+
+def is_output(file: GGUFFile, name: str) -> bool:
+    """Whether a tensor is also the output matrix, which the file of its model lacks."""
+    architecture, hp = _declared(file)
+    declared = architecture.tensors(hp).get("output")
+    return declared is not None and f"{declared.alias}.weight" == name and "output.weight" not in file.tensors
+
+
+def _declared(file: GGUFFile) -> tuple[Architecture, Any]:
+    """Return the architecture and the hyperparameters of a file."""
     architecture = registry.default().architecture(file.architecture)
     hp = architecture.hparams(ArchMetadata(file.metadata, architecture.name))
-    hp = architecture.fitted(hp, {name: info.shape for name, info in file.tensors.items()})
-    return read_peft(folder, architecture, hp, file.tensors)
+    return architecture, architecture.fitted(hp, {name: info.shape for name, info in file.tensors.items()})

@@ -31,7 +31,7 @@ REFUSED: Mapping[str, str] = {
     "use_dora": "DoRA scales the rows of the weights anew",
     "fan_in_fan_out": "the weights are transposed",
     "modules_to_save": "whole modules were trained",
-    "trainable_token_indices": "embeddings of tokens were trained",
+    "trainable_token_indices": "rows of single tokens were trained",
     "target_parameters": "parameters that are no modules were trained",
     "lora_bias": "the factors have biases",
     "layer_replication": "layers are repeated",
@@ -85,6 +85,7 @@ def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mappin
         raise AdapterError(f"{folder}: {', '.join(other[:4])}: only the factors lora_A and lora_B are supported")
     names = _names_of_modules(architecture, hp, weights)
     factors: dict[str, Factors] = {}
+    experts: dict[str, dict[int, Factors]] = {}
     for module, (a, b) in modules.items():
         short = _short(module, names)
         if short is None:
@@ -93,9 +94,15 @@ def read_peft(folder: Path, architecture: Architecture, hp: Any, weights: Mappin
                 f"{folder}: {module}: is no weight of architecture {architecture.name} that products read"
                 f"{did_you_mean(module.rpartition('.')[2], known)}; adapters of such modules are not supported"
             )
-        name, transform = names[short]
-        scale = _scale(folder, config, module, len(a))
-        factors[name] = Factors(a, _rows(b, transform, hp, module), scale)
+        name, transform, expert = names[short]
+        found = Factors(a, _rows(b, transform, hp, module), _scale(folder, config, module, len(a)))
+        if expert is None:
+            factors[name] = found
+        else:
+            experts.setdefault(name, {})[expert] = found
+    for name, of_experts in experts.items():
+        n_expert = 1 + max(expert for other, _, expert in names.values() if other == name and expert is not None)
+        factors[name] = _stacked(folder, name, of_experts, n_expert)
     if not factors:
         raise AdapterError(f"{folder}: {TENSORS} has no factors")
     return checked(Adapter("lora", factors, str(folder), tuple(config.get("alora_invocation_tokens") or ())))
@@ -125,15 +132,23 @@ def _check(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def _modules(stored: Mapping[str, safetensors.StoredTensor]) -> tuple[dict[str, tuple[Array, Array]], list[str]]:
-    """Return module -> A and B, and the names of tensors that are neither."""
+    """Return module -> A and B, and the names of tensors that are neither.
+
+    Factors of embeddings (A [rank, n_vocab], B [n_embd, rank]) are returned as those of a matrix [n_vocab, n_embd].
+    PEFT saves the base weights of adapted embeddings, which did not change.
+    """
     found: dict[str, dict[str, Array]] = {}
     other = []
     for name, tensor in stored.items():
         match = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.default)?\.weight", name)
-        if match is None:
-            other.append(name)
-        else:
+        table = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_embedding_([AB])(?:\.default)?", name)
+        if table is not None:
+            factor = _array(tensor)
+            found.setdefault(table[1], {})["BA"["AB".index(table[2])]] = np.ascontiguousarray(factor.T)
+        elif match is not None:
             found.setdefault(match[1], {})[match[2]] = _array(tensor)
+        elif not name.endswith(".base_layer.weight"):
+            other.append(name)
     out = {}
     for module, pair in found.items():
         if len(pair) < 2 or pair["A"].ndim != 2 or not pair["A"].size or pair["B"].shape[1:] != pair["A"].shape[:1]:
@@ -152,10 +167,23 @@ def _array(tensor: safetensors.StoredTensor) -> Array:
     return tensor.floats()
 
 
+def _stacked(folder: Path, name: str, found: Mapping[int, Factors], n_expert: int) -> Factors:
+    """Return the factors of all experts as those of one weight; zeros for experts without an adapter."""
+    kinds = {(f.a.shape, f.b.shape, f.scale) for f in found.values() if f.a is not None}
+    if len(kinds) > 1:
+        raise AdapterError(f"{folder}: {name}: its experts have factors of different ranks, sizes or scales")
+    ((shape_a, shape_b, scale),) = kinds
+    dtype = np.result_type(*(f.b for f in found.values()))
+    a, b = np.zeros((n_expert, *shape_a), dtype), np.zeros((n_expert, *shape_b), dtype)
+    for expert, factors in found.items():
+        a[expert], b[expert] = factors.a, factors.b
+    return Factors(a, b, scale)
+
+
 def _names_of_modules(
     architecture: Architecture, hp: Any, weights: Mapping[str, Any]
-) -> dict[str, tuple[str, Transform | None]]:
-    """Return module -> the GGUF name of its weight, and how the converter orders its rows."""
+) -> dict[str, tuple[str, Transform | None, int | None]]:
+    """Return module -> the GGUF name of its weight, how the converter orders its rows, and the number of its expert."""
     checkpoint = architecture.checkpoint or Checkpoint(())
     try:
         names: Names = checkpoint.all_names({})
@@ -164,16 +192,18 @@ def _names_of_modules(
             f"{architecture.name}: names of modules depend on {error} of the model's config.json, which an adapter "
             "lacks; convert it to GGUF with llama.cpp's convert_lora_to_gguf.py"
         ) from None
-    out: dict[str, tuple[str, Transform | None]] = {}
+    out: dict[str, tuple[str, Transform | None, int | None]] = {}
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
         for each in (name, *(weight.split(name) if weight.parts else ())):
             source = source_of(names, each)
             found = name_of(source)
             is_fused = each == name and weight.parts is not None
-            if found is None or "{e}" in found or not (is_fused or each + weight.suffix in weights):
+            if found is None or not (is_fused or each + weight.suffix in weights):
                 continue
             transform = source[1] if isinstance(source, tuple) else None
-            out.update(dict.fromkeys(found.split("|"), (each + weight.suffix, transform)))
+            for module in found.split("|"):
+                for expert in range(weight.shape[0]) if "{e}" in module else [None]:
+                    out[module.replace("{e}", str(expert))] = (each + weight.suffix, transform, expert)
     return out
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from realizar.arch.architecture import WeightTable, expand
 from realizar.errors import AdapterError, did_you_mean
 from realizar.runtime.adapters import Adapter, AdapterSet, AdapterUse, Factors
+from realizar.runtime.side_ops import EMBEDDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,10 +139,10 @@ def _parts(name: str, factors: Factors, declared: WeightTable) -> list[tuple[str
     """Return factors for the parts of a fused weight, as the graph has them; unchanged if it is none."""
     whole = name.removesuffix(".weight")
     weight = declared.get(whole)
-    if weight is None or not weight.parts or factors.b.shape[:-1] != weight.shape[:1]:
+    if weight is None or not weight.parts or factors.b.shape[:-1] != weight.shape[:-1]:
         return [(name, factors)]
     ends = np.cumsum(list(weight.parts.values()))
-    pieces = np.split(factors.b, ends[:-1])
+    pieces = np.split(factors.b, ends[:-1], axis=-2)
     return [(part + weight.suffix, factors._replace(b=b)) for part, b in zip(weight.split(whole), pieces, strict=True)]
 
 
@@ -157,13 +158,14 @@ def _check(adapter: Adapter, name: str, factors: Factors, model: Model, ops: set
             f"{adapter.path}: {name}: {file} stores it in a rotated basis, in which the adapter was not trained; use a "
             "file of the model without rotations"
         )
-    if ops != {"linear"} or factors.a is None or factors.b.ndim != 2:
+    is_known = ops in ({"linear"}, {"experts"}) or (name == EMBEDDING and ops <= {"embed", "linear"})
+    if not is_known or factors.a is None:
         used = " and ".join(sorted(ops)) or "nothing"
         raise AdapterError(
-            f"{adapter.path}: {name}: is used by {used}; adapters update products with matrices (linear) alone; merge "
-            "the adapter into the model: realizar lora merge"
+            f"{adapter.path}: {name}: is used by {used}; adapters update products with matrices (linear), experts and "
+            f"{EMBEDDING}; merge the adapter into the model: realizar lora merge"
         )
-    shape = (factors.b.shape[0], factors.a.shape[1])
+    shape = (*factors.b.shape[:-1], factors.a.shape[-1])
     if shape != tensor.shape:
         raise AdapterError(
             f"{adapter.path}: {name}: the adapter is for a weight of shape {shape}, but that of {file} has "

@@ -360,4 +360,5 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation, limit=float(limit),
                          bias=tuple(weight.bias for weight in weights),
-                         scales=tuple(weight.expert_scales for weight in weights))[0]  # fmt: skip
+                         scales=tuple(weight.expert_scales for weight in weights), targets=(),
+                         max_rank=0)[0]  # fmt: skip

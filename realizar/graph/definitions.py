@@ -6,7 +6,7 @@ float64; `graph.reference` rounds every result once to float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,11 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         b, s = biases[j], scales[j]
         y = _product(rows, matrices[j][e], None, tensors[j].type, inputs)
         y = y if s is None else y * s[e]
-        return (y if b is None else y + b[e]).astype(np.float32)
+        y = y if b is None else y + b[e]
+        target = node.attrs["targets"][j] if node.attrs["targets"] else None
+        for a, up, scale in _factors(inputs, target):
+            y = y + (scale * (rows.astype(np.float64) @ a[e].astype(np.float64).T)) @ up[e].astype(np.float64).T
+        return y.astype(np.float32)
 
     activate = activations.OF_EXPERTS[node.attrs["activation"]]
     if node.attrs["limit"]:
@@ -273,21 +277,36 @@ def _hadamard(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [y.reshape(x[0].shape)]
 
 
+def _factors(inputs: Inputs, name: str | None) -> Iterable[tuple[Any, Any, float]]:
+    """A, B and the scale of each adapter of the sequence that has factors under this name."""
+    return () if inputs.adapters is None or name is None else inputs.adapters.factors(name)
+
+
 def _low_rank(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     """LoRA (https://arxiv.org/abs/2106.09685), section 4.1, for each adapter of the sequence in its order."""
     h = x[0].reshape(len(x[0]), -1).astype(np.float64)
     out = []
     for name, product in zip(node.attrs["targets"], x[1:], strict=True):
         y = product.astype(np.float64)
-        for a, b, scale in () if inputs.adapters is None else inputs.adapters.factors(name):
+        for a, b, scale in _factors(inputs, name):
             y = y + (scale * (h @ a.astype(np.float64).T)) @ b.astype(np.float64).T
         out.append(y)
     return out
 
 
+def _low_rank_embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    """Rows of W + B A, whose rows are those of tokens."""
+    y = x[0].astype(np.float64)
+    kept = [row for row in range(len(y)) if node.attrs["by"] != "token" or row not in inputs.embeddings]
+    for a, b, scale in _factors(inputs, node.attrs["target"]):
+        rows = b[inputs.tokens[kept]].astype(np.float64) @ a.astype(np.float64)
+        y[kept] += scale * node.attrs["scale"] * rows
+    return [y]
+
+
 def _control_vector(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     y = x[0].astype(np.float64)
-    for _, b, scale in () if inputs.adapters is None else inputs.adapters.factors(node.attrs["place"]):
+    for _, b, scale in _factors(inputs, node.attrs["place"]):
         y = y + scale * b[:, 0].astype(np.float64)
     return [y]
 
@@ -296,6 +315,7 @@ DEFINITIONS: dict[str, Definition] = {
     "embed": _embed,
     "linear": _linear,
     "low_rank": _low_rank,
+    "low_rank_embed": _low_rank_embed,
     "control_vector": _control_vector,
     "rms_norm": _rms_norm,
     "layer_norm": _layer_norm,

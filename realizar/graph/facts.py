@@ -151,19 +151,28 @@ def per_head_linear_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> li
 
 
 def expert_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
-    """For each chosen expert: its input, gate (if it has one) and up, their quantized product, and its result."""
+    """For each chosen expert: its input, gate (if it has one) and up, their quantized product, and its result.
+
+    With adapters, also A x of those of a sequence.
+    """
     n_embd, (n_used,), (_, n_out, n_ff), down = prod(inputs[0]), inputs[1], weights[-1], len(weights) - 1
     return [
         *(Scratch(name, n_used, n_ff) for name in ("gate", "up")[-down:]),
         Scratch("out", n_used, n_out),
         *(Scratch("x", n_used, n_embd, "input", j) for j in range(down)),
         Scratch("h", n_used, n_ff, "quantized", down),
+        *([Scratch("ax", n_used, attrs["max_rank"])] if attrs["targets"] else []),
     ]
 
 
 def low_rank_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
     """A x for each product, of all adapters of a sequence."""
     return [Scratch("ax", len(attrs["targets"]), attrs["max_rank"])]
+
+
+def low_rank_embed_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
+    """The row of A of a token, of one adapter."""
+    return [Scratch("ax", 1, attrs["max_rank"])]
 
 
 # ---- keys and values

@@ -275,8 +275,9 @@ def _expert_rows() -> Iterable[OpSpec]:
     yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r) (* s[id_r])",
                  ("gating", "normalize", "scale"), shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
     yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
-                 ("activation", "bias", "scales", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
-                 uses=facts.expert_uses, scratch=facts.expert_scratch, takes_expert_scales=True)  # fmt: skip
+                 ("activation", "bias", "scales", "limit", "targets", "max_rank"), shapes.experts,
+                 inputs=("x", "ids", "weights"), uses=facts.expert_uses, scratch=facts.expert_scratch,
+                 takes_expert_scales=True)  # fmt: skip
 
 
 def _adapter_rows() -> Iterable[OpSpec]:
@@ -284,6 +285,9 @@ def _adapter_rows() -> Iterable[OpSpec]:
     yield OpSpec("low_rank", "z_j = y_j + sum over the adapters of B_j (scale * A_j x), in place of y_j",
                  ("targets", "max_rank"), shapes.low_rank, inputs=("x", "y"), scratch=facts.low_rank_scratch,
                  in_place=True)  # fmt: skip
+    yield OpSpec("low_rank_embed", "z = y + sum over the adapters of s * B (scale * A[token]), in place of y",
+                 ("target", "max_rank", "scale", "by"), shapes.first, inputs=("y",), reads=facts.embed_reads,
+                 scratch=facts.low_rank_embed_scratch, in_place=True)  # fmt: skip
     yield OpSpec("control_vector", "z = y + sum over the control vectors of scale * v, in place of y", ("place",),
                  shapes.first, inputs=("y",), in_place=True)  # fmt: skip
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from realizar._kernels.plan import Pool
 from realizar._kernels.quantize import TARGETS, quantize
 from realizar.backends.cpu.threads import bounded_threads, default_threads
-from realizar.convert.adapters import peft_adapter
+from realizar.convert.adapters import is_output, peft_adapter
 from realizar.errors import AdapterError, did_you_mean
 from realizar.gguf import GGUFFile, GGUFWriter, TensorInfo
 from realizar.gguf.target import check_target
@@ -23,6 +23,7 @@ from realizar.quants import dequantize
 from realizar.runtime.adapter_files import array_of, open_lora
 from realizar.runtime.adapters import Adapter, Factors
 from realizar.runtime.rotations import read_rotations
+from realizar.runtime.side_ops import EMBEDDING
 
 
 def merge_lora(
@@ -66,6 +67,11 @@ def merge_lora(
             raise AdapterError(f"{found.path}: is applied from its invocation tokens on (aLoRA); it cannot be merged")
         for name, factors in found.factors.items():
             _check(found, name, factors, file)
+            if name == EMBEDDING and is_output(file, name):
+                raise AdapterError(
+                    f"{found.path}: {name}: {file.path.name} uses the table of embeddings as the output matrix, which "
+                    "the adapter does not change; load the adapter instead of merging it"
+                )
             if name in rotated:
                 raise AdapterError(f"{found.path}: {name}: {file.path.name} stores it in a rotated basis")
         pool = Pool(default_threads().n if n_threads is None else bounded_threads(n_threads))

@@ -19,6 +19,7 @@ from realizar.errors import AdapterError, short_repr
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter, ValueType
 from realizar.quants import dequantize
 from realizar.runtime.adapters import Adapter, Factors, checked, place_of
+from realizar.runtime.side_ops import EMBEDDING
 
 F32 = npt.NDArray[np.float32]
 A, B = ".lora_a", ".lora_b"
@@ -89,6 +90,8 @@ def _factors(file: GGUFFile, weight: str, alpha: float) -> Factors:
         if weight + suffix not in file.tensors:
             raise AdapterError(f"{file.path.name}: {weight}: {weight + suffix} is missing; the file is incomplete")
     a, b = array_of(file, weight + A), array_of(file, weight + B)
+    if weight == EMBEDDING:  # a row of A for each token, and B [n_embd, rank]
+        a, b = b.swapaxes(-1, -2), a
     if a.ndim < 2 or a.ndim != b.ndim or a.shape[-2] != b.shape[-1] or a.shape[:-2] != b.shape[:-2]:
         raise AdapterError(f"{file.path.name}: {weight}: factors of shapes {a.shape} and {b.shape} do not fit together")
     if a.dtype != b.dtype:
@@ -154,7 +157,8 @@ def write_lora(path: str | os.PathLike[str], adapter: Adapter, architecture: str
         b, ratio = factors.b, factors.scale * factors.b.shape[-1] / alpha if alpha else 1.0
         if abs(ratio - 1.0) > 1e-6:
             b = (b * np.float32(ratio)).astype(b.dtype)
-        for suffix, array in ((A, factors.a), (B, b)):
+        a, b = (b, factors.a.T) if weight == EMBEDDING else (factors.a, b)
+        for suffix, array in ((A, a), (B, b)):
             kind = GGMLType.F16 if array.dtype == np.float16 else GGMLType.F32
             writer.add_tensor(weight + suffix, np.ascontiguousarray(array).view(np.uint8), array.shape, kind)
     writer.write()

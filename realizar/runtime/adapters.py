@@ -45,9 +45,9 @@ class Factors(NamedTuple):
 
     Attributes
     ----------
-    a : float32 or float16 [rank, n_in] | None
-    b : float32 or float16 [n_out, rank]
-        Of the same type.
+    a : float32 or float16 [rank, n_in], of experts [n_expert, rank, n_in] | None
+    b : float32 or float16 [n_out, rank], of experts [n_expert, n_out, rank]
+        Of the same type. Those of the table of embeddings are [n_vocab, rank], and a is [rank, n_embd].
     scale : float
     """
 
@@ -86,7 +86,7 @@ class Adapter:
     @property
     def rank(self) -> int:
         """The greatest rank of its factors."""
-        return max((f.b.shape[1] for f in self.factors.values()), default=0)
+        return max((f.b.shape[-1] for f in self.factors.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def checked(adapter: Adapter) -> Adapter:
 
 def _is_finite(x: npt.NDArray[Any]) -> bool:
     """Whether float32 or float16 values are finite, by their exponents: numpy converts float16 for isfinite."""
-    bits: npt.NDArray[Any] = x.view(np.uint32 if x.dtype == np.float32 else np.uint16)
+    bits: npt.NDArray[Any] = np.ascontiguousarray(x).view(np.uint32 if x.dtype == np.float32 else np.uint16)
     exponent = 0x7F800000 if x.dtype == np.float32 else 0x7C00
     return not x.size or int(np.bitwise_and(bits, exponent).max()) < exponent
 

@@ -98,7 +98,7 @@ class BatchChecks:
     def __init__(self, plan: Plan, limits: Limits, adapters: AdapterTable | None = None) -> None:
         self._plan = plan
         self._adapters = adapters
-        self._max_rank = min((op.attrs["max_rank"] for op in plan.ops if op.op == "low_rank"), default=UNLIMITED)
+        self._max_rank = min((op.attrs["max_rank"] for op in plan.ops if op.attrs.get("max_rank")), default=UNLIMITED)
         self._limits = limits
         self._reads_encoder = "encoder" in plan.inputs
         self._n_axes = plan.n_axes

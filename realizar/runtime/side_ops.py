@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 from realizar.graph import Graph, Node
 
+EMBEDDING = "token_embd.weight"
+"""The table of embeddings: adapters change the rows that tokens take, not products with it as the output matrix."""
+
 
 @dataclass(frozen=True)
 class SideOps:
@@ -15,7 +18,7 @@ class SideOps:
     Attributes
     ----------
     targets : frozenset of str
-        Weights whose products are updated.
+        Weights whose products, or rows, are updated.
     max_rank : int
         Sum of the ranks that the adapters of one sequence have for one weight, at most.
     places : frozenset of (str, str)
@@ -33,17 +36,24 @@ def add_side_ops(graph: Graph, side: SideOps) -> None:
     The changed value keeps its id and name, so that everything that reads it, outputs included, reads the changed one.
     """
     places = dict(side.places)
+    products = side.targets - {EMBEDDING}  # the output matrix stays as it is where the embedding is used as such
     by_id = {value.id: places[value.name] for value in graph.values if value.name in places}
     nodes: list[Node] = []
     for node in graph.nodes:
-        updated = () if node.op != "linear" else tuple(i for i, w in _results(node) if w in side.targets)
+        if node.op == "experts" and side.targets.intersection(node.weights):
+            targets = tuple(name if name in side.targets else None for name in node.weights)
+            node = replace(node, attrs={**node.attrs, "targets": targets, "max_rank": side.max_rank})
+        updated = () if node.op != "linear" else tuple(i for i, w in _results(node) if w in products)
+        if node.op == "embed" and EMBEDDING in side.targets.intersection(node.weights):
+            updated = node.outputs
         steered = tuple(i for i in node.outputs if i in by_id)
         before = {i: _copy(graph, i) for i in {*updated, *steered}}
         nodes.append(replace(node, outputs=tuple(before.get(i, i) for i in node.outputs)))
         if updated:
             # a value that is steered, too, gets another one between both
             middle = {i: _copy(graph, i) if i in steered else i for i in updated}
-            nodes.append(_low_rank(node, updated, before, middle, side.max_rank))
+            add = _low_rank_embed if node.op == "embed" else _low_rank
+            nodes.append(add(node, updated, before, middle, side.max_rank))
             before.update({i: middle[i] for i in steered if i in middle})
         nodes += [_control_vector(before[i], i, by_id[i]) for i in steered]
     graph.nodes = nodes
@@ -67,6 +77,14 @@ def _low_rank(node: Node, updated: tuple[int, ...], before: dict[int, int], afte
         node, op="low_rank", inputs=inputs, outputs=tuple(after[i] for i in updated), weights=(),
         attrs={"targets": targets, "max_rank": rank},
     )  # fmt: skip
+
+
+def _low_rank_embed(
+    node: Node, updated: tuple[int, ...], before: dict[int, int], after: dict[int, int], rank: int
+) -> Node:
+    (i,) = updated
+    attrs = {"target": node.weights[0], "max_rank": rank, "scale": node.attrs["scale"], "by": node.attrs["by"]}
+    return replace(node, op="low_rank_embed", inputs=(before[i],), outputs=(after[i],), weights=(), attrs=attrs)
 
 
 def _control_vector(before: int, after: int, place: str) -> Node:

@@ -12,6 +12,7 @@ from realizar.errors import AdapterError, ModelNotFoundError, ParameterError
 from realizar.model import load
 from realizar.runtime.adapter_files import open_lora
 from tests.limits.models import LLAMA, QWEN2
+from tests.parity.cases import OWN_SET
 
 CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "bias": "none", "target_modules": ["q_proj"]}
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -127,6 +128,58 @@ def test_tensors_that_are_refused(model, tmp_path):
     ):
         with pytest.raises(AdapterError, match=message):
             read(write_folder(tmp_path, tensors), model)
+
+
+def test_embeddings(model, tmp_path):
+    """A [rank, n_vocab] and B [n_embd, rank] are those of a table, whose base weights PEFT saves as well."""
+    n_vocab, n_embd = model.tensors["token_embd.weight"].shape
+    a, b = factors(n_embd, n_vocab)
+    name = "base_model.model.model.embed_tokens"
+    tensors = {f"{name}.lora_embedding_A": a, f"{name}.lora_embedding_B": b}
+    write_folder(tmp_path, {**tensors, f"{name}.base_layer.weight": np.zeros((n_vocab, n_embd), np.float32)})
+    (name, found), *others = read(tmp_path, model).factors.items()
+    assert (name, others, found.scale) == ("token_embd.weight", [], 2.0)
+    np.testing.assert_array_equal(found.b @ found.a, (b @ a).T)
+
+
+EXPERT = "base_model.model.model.layers.1.mlp.experts.{}.{}_proj.lora_{}.weight"
+
+
+def of_experts(model, *experts, rank=4):
+    """Factors of down of some experts of the second layer."""
+    _, n_out, n_in = model.tensors["blk.1.ffn_down_exps.weight"].shape
+    pairs = [(i, factors(n_out, n_in, rank, seed=i)) for i in experts]
+    return {EXPERT.format(i, "down", which): pair["AB".index(which)] for i, pair in pairs for which in "AB"}
+
+
+@pytest.fixture(scope="module")
+def experts():
+    found = load(OWN_SET / "bailingmoe" / "model-q8_0.gguf")
+    yield found
+    found.close()
+
+
+def test_experts_are_stacked(experts, tmp_path):
+    """Those without an adapter get zeros."""
+    tensors = of_experts(experts, 1, 2)
+    (name, found), *others = read(write_folder(tmp_path, tensors), experts).factors.items()
+    assert (name, others, found.scale) == ("blk.1.ffn_down_exps.weight", [], 2.0)
+    n_expert, n_out, n_in = experts.tensors[name].shape
+    assert found.a.shape == (n_expert, 4, n_in)
+    assert found.b.shape == (n_expert, n_out, 4)
+    for i in range(n_expert):
+        for which, array in (("A", found.a[i]), ("B", found.b[i])):
+            want = tensors.get(EXPERT.format(i, "down", which), np.zeros_like(array))
+            np.testing.assert_array_equal(array, want)
+
+
+def test_experts_that_do_not_exist_or_differ(experts, tmp_path):
+    n_expert = experts.tensors["blk.1.ffn_down_exps.weight"].shape[0]
+    with pytest.raises(AdapterError, match=rf"experts\.{n_expert}\.down_proj: is no weight"):
+        read(write_folder(tmp_path, of_experts(experts, n_expert)), experts)
+    mixed = {**of_experts(experts, 0), **of_experts(experts, 1, rank=2)}
+    with pytest.raises(AdapterError, match="experts have factors of different ranks, sizes or scales"):
+        read(write_folder(tmp_path, mixed), experts)
 
 
 def test_values_that_are_not_finite(model, tmp_path):

@@ -44,8 +44,10 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EXPERTS_GROUP] = {rz_items_experts_group, rz_run_experts_group},
     [RZ_OP_EXPERTS_GATHER] = {rz_items_experts_gather, rz_run_experts_gather},
     [RZ_OP_EXPERTS_UP] = {rz_items_experts_up, rz_run_experts_up},
-    [RZ_OP_EXPERTS_QUANTIZE] = {rz_items_experts_quantize, rz_run_experts_quantize},
+    [RZ_OP_EXPERTS_UPDATE_UP] = {rz_items_expert_pairs, rz_run_experts_update_up},
+    [RZ_OP_EXPERTS_QUANTIZE] = {rz_items_expert_pairs, rz_run_experts_quantize},
     [RZ_OP_EXPERTS_DOWN] = {rz_items_experts_down, rz_run_experts_down},
+    [RZ_OP_EXPERTS_UPDATE_DOWN] = {rz_items_expert_pairs, rz_run_experts_update_down},
     [RZ_OP_EXPERTS_SUM] = {rz_items_rows, rz_run_experts_sum},
     [RZ_OP_CAUSAL_CONV1D] = {rz_items_causal_conv1d, rz_run_causal_conv1d},
     [RZ_OP_TOKEN_SHIFT] = {rz_items_causal_conv1d, rz_run_token_shift},
@@ -57,6 +59,7 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_PER_HEAD_LINEAR] = {rz_items_per_head_linear, rz_run_per_head_linear},
     [RZ_OP_LOW_RANK_DOWN] = {rz_items_low_rank_down, rz_run_low_rank_down},
     [RZ_OP_LOW_RANK_UP] = {rz_items_low_rank_up, rz_run_low_rank_up},
+    [RZ_OP_LOW_RANK_EMBED] = {rz_items_rows, rz_run_low_rank_embed},
 };
 
 static void walk(void *arg, int index, int n_threads)

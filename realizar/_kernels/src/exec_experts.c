@@ -4,8 +4,10 @@
  *     GROUP     pairs by expert, tokens ascending            one item
  *     GATHER    inputs of experts with several pairs         an item is a pair
  *     UP        h = act(gate x) * up x, or act(up x)         an item is a range of tiles of the chosen experts
+ *     UPDATE_UP with adapters for gate or up: UP without act, then the updates, then act    an item is a pair
  *     QUANTIZE  h, if down reads quantized rows              an item is a pair
  *     DOWN      down h                                       like UP
+ *     UPDATE_DOWN                                            an item is a pair
  *     SUM       the weighted sum in the order of the ranks   an item is a token
  *
  * The tiles of all chosen experts are numbered consecutively, so that workers do not wait for each other between
@@ -141,7 +143,7 @@ static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, 
         size_t t1 = RZ_MIN(t0 + share, n);
         rz_multiply(w, &first, op->n, rows.begin, rows.end, t0, t1);
         if (last) rz_multiply(w, &up, op->n, rows.begin, rows.end, t0, t1);
-        for (size_t t = t0; t < t1; t++)
+        for (size_t t = t0; t < t1 && !e->is_linear; t++)
             activate(w, e, rz_row(first.y, t) + rows.begin, rz_row(up.y, t) + rows.begin, rows.end - rows.begin);
     }
 }
@@ -151,7 +153,38 @@ void rz_run_experts_up(struct rz_worker *w, const struct rz_op *op, size_t item)
     each_expert(w, op, item, op->experts->up[0].weight.n_row, up_rows);
 }
 
-size_t rz_items_experts_quantize(const struct rz_worker *w, const struct rz_op *op) { return n_pairs(w, op); }
+size_t rz_items_expert_pairs(const struct rz_worker *w, const struct rz_op *op) { return n_pairs(w, op); }
+
+/* The expert of a pair. */
+static size_t expert_of(const struct rz_experts *e, size_t pair)
+{
+    size_t t = (size_t)e->token[pair], r = 0;
+    while ((size_t)e->place[t * (size_t)e->n_used + r] != pair) r++;
+    return rz_expert(rz_row(e->ids, t)[r], (size_t)e->n_expert);
+}
+
+/* Adds what the adapters of a pair's sequence change of its products. */
+static void update_pair(struct rz_worker *w, const struct rz_op *op, size_t pair, const float *x)
+{
+    const struct rz_updates *updates = op->updates;
+    const struct rz_adapter_set *set = rz_adapters_of(w->batch, op->m_rows, (size_t)op->experts->token[pair]);
+    if (!set) return;
+    size_t expert = expert_of(op->experts, pair);
+    for (size_t j = 0; j < updates->n; j++)
+        rz_update_of_expert(w, op, set, j, expert, x, rz_row(updates->ax, pair), rz_row(updates->update[j].y, pair));
+}
+
+void rz_run_experts_update_up(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_experts *e = op->experts;
+    update_pair(w, op, item, rz_row(op->x, (size_t)e->token[item]));
+    activate(w, e, rz_row(e->up[0].weight.y, item), rz_row(e->up[e->n_up - 1].weight.y, item), e->up[0].weight.n_row);
+}
+
+void rz_run_experts_update_down(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    update_pair(w, op, item, rz_row(op->experts->up[0].weight.y, item));
+}
 
 void rz_run_experts_quantize(struct rz_worker *w, const struct rz_op *op, size_t item)
 {

@@ -1,5 +1,6 @@
 /* Updates of products by the adapters of each sequence: an item is a part of one product for the rows of one set of
- * adapters, so that their factors are read once for all sequences that share it. */
+ * adapters, so that their factors are read once for all sequences that share it. Updates of embeddings and of experts,
+ * whose factors differ from row to row, are computed row by row. */
 #include "realizar/worker.h"
 
 enum {
@@ -140,5 +141,51 @@ void rz_run_low_rank_up(struct rz_worker *w, const struct rz_op *op, size_t inde
         if (b->set_of[s] != (int32_t)at.set) continue;
         struct rz_range rows = rows_of(b, op, s, at.chunk);
         for (size_t t = rows.begin; t < rows.end; t++) multiply_up(w, op, b->set[at.set], j, at.part * UP_ROWS, t);
+    }
+}
+
+/* y += B ax for all n rows of B, which begins at b. */
+static void add_rows(struct rz_worker *w, const struct rz_factors *f, const float *ax, const char *b, size_t n,
+                     float *y)
+{
+    (f->format == RZ_F16 ? w->kernels->add_product_f16 : w->kernels->add_product_f32)(ax, b, f->rank, n, y);
+}
+
+const struct rz_adapter_set *rz_adapters_of(const struct rz_batch *b, int m_rows, size_t t)
+{
+    if (!b->n_set) return NULL;
+    int32_t set = b->set_of[rz_sequence_of(b, rz_step_row(b, m_rows, t))];
+    return set < 0 ? NULL : b->set[set];
+}
+
+/* An embedding that the step has in place of a token's is not changed. */
+void rz_run_low_rank_embed(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const struct rz_batch *b = w->batch;
+    const struct rz_update *update = &op->updates->update[0];
+    const struct rz_adapter_set *set = rz_adapters_of(b, op->m_rows, t);
+    if (!set || (op->by_token && b->embedding_of && b->embedding_of[t] >= 0)) return;
+    float *ax = rz_row(op->updates->ax, t);
+    for (size_t i = 0; i < set->n; i++) {
+        const struct rz_factors *f = factors_of(set->adapter[i], update->slot);
+        if (!f || !f->a) continue;
+        size_t n_bytes = f->rank * (f->format == RZ_F16 ? sizeof(uint16_t) : sizeof(float));
+        w->kernels->format[f->format].dequantize(f->a + (size_t)b->tokens[t] * n_bytes, f->rank, ax);
+        w->kernels->scale(ax, set->scale[i] * f->scale * op->scalar, f->rank, ax);
+        add_rows(w, f, ax, f->b, update->n_row, rz_row(update->y, t));
+    }
+}
+
+void rz_update_of_expert(struct rz_worker *w, const struct rz_op *op, const struct rz_adapter_set *set, size_t j,
+                         size_t expert, const float *x, float *ax, float *y)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        const struct rz_factors *f = factors_of(set->adapter[i], op->updates->update[j].slot);
+        if (!f || !f->a) continue;
+        size_t stride = f->n_in * (f->format == RZ_F16 ? sizeof(uint16_t) : sizeof(float));
+        w->kernels->format[f->format].matmul_f32(f->a + expert * f->a_stride, stride, f->n_in, 0, f->rank, x,
+                                                 f->n_in * sizeof(float), 1, ax, f->rank, w->scratch);
+        w->kernels->scale(ax, set->scale[i] * f->scale, f->rank, ax);
+        add_rows(w, f, ax, f->b + expert * f->b_stride, op->updates->update[j].n_row, y);
     }
 }

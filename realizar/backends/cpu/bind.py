@@ -352,13 +352,15 @@ class _Binder:
         n_expert, _, n_embd = self.tensors[op.weights[0]].shape
         attrs = zip(op.weights, op.attrs["bias"], op.attrs["scales"], strict=True)
         parts = [of_experts(self.tensors, *names) for names in attrs]
+        named = list(zip(op.attrs["targets"], op.weights, strict=True)) if op.attrs["targets"] else []
         add_experts(
             self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"],
             gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.mem.rows(ids),
             weights=self.mem.rows(weights), y=self.mem.rows(op.outputs[0]), room=self.mem.scratch_of(index),
             x=self.mem.rows(x) if self.plan.views[x].root in self.mem.materialised else None,
             act32=self.mem.act_row(x, 32), act256=self.mem.act_row(x, 256), m_rows=self.plan.views[x].m_rows,
-            limit=op.attrs["limit"],
+            limit=op.attrs["limit"], max_rank=op.attrs["max_rank"],
+            slots=self.slots.of_experts([(name, self.tensors[w].shape) for name, w in named]),
         )  # fmt: skip
 
 
@@ -372,6 +374,7 @@ _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     "position_scale": _Binder._add_position_scale,
     "linear": _Binder._add_linear,
     "low_rank": lambda at, op, index: at.slots.add_low_rank(at.program, at.mem, op, index),
+    "low_rank_embed": lambda at, op, index: at.slots.add_low_rank_embed(at.program, at.mem, op, index, at.tensors),
     "control_vector": lambda at, op, index: at.slots.add_control_vector(at.program, at.mem, op),
     "rope": _Binder._add_rope,
     "attention": _Binder._add_attention,

@@ -109,7 +109,8 @@ class MemoryPlan:
         out = {views[i].root for i in self.plan.outputs.values()}
         for op in self.plan.ops:
             inputs = op.inputs
-            if (weights := self._multiplied(op)) and all(self._act_block(weight) for weight in weights):
+            is_quantized = (weights := self._multiplied(op)) and all(self._act_block(weight) for weight in weights)
+            if is_quantized and not op.attrs.get("targets"):  # adapters read floats
                 inputs = op.inputs[1:]
             out.update(views[i].root for i in inputs)
         for i, _ in self.act_rows:

@@ -7,13 +7,15 @@
 #include "realizar/pool.h"
 #include "realizar/table.h"
 
-/* The low-rank factors of an adapter for one weight: y += B (scale * A x). A control vector has B alone, of rank 1. */
+/* The low-rank factors of an adapter for one weight: y += B (scale * A x). A control vector has B alone, of rank 1. An
+ * embedding table has a row of A for each token: y += B (scale * A[token]). */
 struct rz_factors {
-    const char *a; /* [rank] rows of n_in elements, or NULL */
+    const char *a; /* [rank] rows of n_in elements, [n_token] rows of rank elements, or NULL */
     const char *b; /* [n_out] rows of rank elements, in tiles (table.h) */
     size_t rank, n_in, n_out;
-    float scale; /* alpha / rank; times that of the request */
-    int format;  /* RZ_F32 or RZ_F16 */
+    size_t a_stride, b_stride; /* bytes from the factors of an expert to those of the next one */
+    float scale;               /* alpha / rank; times that of the request */
+    int format;                /* RZ_F32 or RZ_F16 */
 };
 
 /* The factors of one adapter: those of slot i, which is a weight or a place for control vectors, are factors[i]; b is
@@ -90,8 +92,10 @@ enum rz_op_code {
     RZ_OP_EXPERTS_GROUP,
     RZ_OP_EXPERTS_GATHER,
     RZ_OP_EXPERTS_UP,
+    RZ_OP_EXPERTS_UPDATE_UP,
     RZ_OP_EXPERTS_QUANTIZE,
     RZ_OP_EXPERTS_DOWN,
+    RZ_OP_EXPERTS_UPDATE_DOWN,
     RZ_OP_EXPERTS_SUM,
     RZ_OP_SCAN,
     RZ_OP_DECAY,
@@ -101,6 +105,7 @@ enum rz_op_code {
     RZ_OP_PER_HEAD_LINEAR,
     RZ_OP_LOW_RANK_DOWN,
     RZ_OP_LOW_RANK_UP,
+    RZ_OP_LOW_RANK_EMBED,
     RZ_N_OPS
 };
 
@@ -183,7 +188,8 @@ struct rz_experts {
     float limit;    /* of SwiGLU's two factors: each is kept within it; 0: none */
     int down_block; /* activation block of the quantized rows that down reads; 0: it reads floats */
     struct rz_rows ids, weights;
-    int n_up; /* 2: gate, then up; 1: up alone */
+    int n_up;      /* 2: gate, then up; 1: up alone */
+    int is_linear; /* 1: EXPERTS_UP does not activate; EXPERTS_UPDATE_UP does, after the updates */
     struct rz_expert_weight up[2], down;
     /* the pairs of the running step */
     int32_t *n_active, *active; /* the experts that have pairs */
@@ -216,7 +222,8 @@ struct rz_updates {
     size_t n;
     struct rz_update *update;
     size_t max_rank;   /* of all adapters of a sequence together, for one product */
-    struct rz_rows ax; /* n * max_rank floats: scale * A x; no data for control vectors */
+    struct rz_rows ax; /* n * max_rank floats: scale * A x; no data for control vectors; max_rank for each pair of a
+                        * token and one of its experts */
 };
 
 struct rz_op {
@@ -243,7 +250,8 @@ struct rz_op {
     const struct rz_updates *updates;
     char *state; /* state_stride bytes a slot */
     size_t n_tap, state_stride;
-    int silu;   /* 1: silu of the convolution's result */
+    int silu;     /* 1: silu of the convolution's result */
+    int by_token; /* 1: the rows of an embedding table are replaced by the step's embeddings */
     int joined; /* 1: a worker runs it on a row directly after the op before it, and waits for the others after the last
                  * of them */
 };

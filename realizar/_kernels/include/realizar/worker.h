@@ -106,7 +106,9 @@ static inline size_t rz_expert(float id, size_t n_expert) { return id >= 0 && id
 size_t rz_items_experts_group(const struct rz_worker *w, const struct rz_op *op);
 size_t rz_items_experts_gather(const struct rz_worker *w, const struct rz_op *op);
 size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op);
-size_t rz_items_experts_quantize(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_experts_update_up(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_experts_update_down(struct rz_worker *w, const struct rz_op *op, size_t item);
+size_t rz_items_expert_pairs(const struct rz_worker *w, const struct rz_op *op);
 size_t rz_items_experts_down(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_experts_group(struct rz_worker *w, const struct rz_op *op, size_t item);
 void rz_run_experts_gather(struct rz_worker *w, const struct rz_op *op, size_t item);
@@ -126,6 +128,12 @@ size_t rz_items_low_rank_down(const struct rz_worker *w, const struct rz_op *op)
 void rz_run_low_rank_down(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_low_rank_up(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_low_rank_up(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_low_rank_embed(struct rz_worker *w, const struct rz_op *op, size_t t);
+/* Updates the row y of product j of an op for one expert and one input x, by the adapters of a set. */
+void rz_update_of_expert(struct rz_worker *w, const struct rz_op *op, const struct rz_adapter_set *set, size_t j,
+                         size_t expert, const float *x, float *ax, float *y);
+/* The adapters of row t of an op; NULL if its sequence has none. */
+const struct rz_adapter_set *rz_adapters_of(const struct rz_batch *b, int m_rows, size_t t);
 
 /* exec_recurrent.c */
 size_t rz_items_causal_conv1d(const struct rz_worker *w, const struct rz_op *op);
