@@ -8,8 +8,9 @@ import numpy as np
 from realizar._kernels.exec cimport (
     RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_GEGLU, RZ_GELU_ERF, RZ_OP_CHOOSE_EXPERTS,
     RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM,
-    RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_UPDATE_DOWN, RZ_OP_EXPERTS_UPDATE_UP, RZ_OP_WEIGH_EXPERTS, RZ_REGLU, RZ_RELU2, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes,
-    rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch, rz_update, rz_updates,
+    RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_UPDATE_DOWN, RZ_OP_EXPERTS_UPDATE_UP, RZ_OP_WEIGH_EXPERTS, RZ_REGLU, RZ_RELU2,
+    RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes, rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch, rz_update,
+    rz_updates,
 )
 from realizar._kernels.plan cimport Program
 
