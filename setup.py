@@ -49,6 +49,7 @@ C_SOURCES = {
         "quantize_scalar.c",
         "quantize_avx2.c",
         "quantize_avx512.c",
+        "codebooks_iq1.c",
         "codebooks_iq2.c",
         "codebooks_iq3.c",
     ],

@@ -136,7 +136,7 @@ def _iq3_m_down(facts: Facts) -> str | None:
 
 
 def _iq2(larger: str, output: str | None) -> Mapping[Kind, Rule]:
-    """The rules of the IQ2 recipes: what is larger than the base, and attn_output."""
+    """The rules of the IQ1 and IQ2 recipes: what is larger than the base, and attn_output."""
     return {
         "attn_v": lambda facts: "Q4_K" if facts.n_gqa >= 4 or facts.n_expert >= 4 else larger,
         "attn_k": lambda facts: "Q4_K" if facts.n_expert == 8 else None,
@@ -148,6 +148,8 @@ def _iq2(larger: str, output: str | None) -> Mapping[Kind, Rule]:
 
 
 _ROWS = (
+    Recipe("IQ1_S", 24, "IQ1_S", _iq2("Q2_K", "IQ2_XXS")),
+    Recipe("IQ1_M", 31, "IQ1_M", _iq2("Q2_K", "IQ2_XXS")),
     Recipe("IQ2_XXS", 19, "IQ2_XXS", _iq2("Q2_K", None)),
     Recipe("IQ2_XS", 20, "IQ2_XS", _iq2("Q2_K", None)),
     Recipe("IQ2_S", 28, "IQ2_XS", _iq2("IQ3_S", "IQ3_S")),

@@ -42,7 +42,7 @@ _KEPT = re.compile(
 )
 
 FALLBACKS = {
-    **dict.fromkeys(("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
     **dict.fromkeys(("Q2_K", "Q3_K", "Q2_0", "TQ1_0", "TQ2_0"), "Q4_0"),
     "Q4_K": "Q5_0",
     "Q5_K": "Q5_1",
@@ -52,7 +52,7 @@ FALLBACKS = {
 
 TRAINED = ("Q1_0", "Q2_0", "TQ1_0", "TQ2_0")
 """Types of two or three values, for models that were trained with them."""
-COARSE = ("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
+COARSE = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
 """Types that are of little use without an importance matrix."""
 
 

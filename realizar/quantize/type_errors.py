@@ -62,11 +62,15 @@ class SampledRows:
         return float(squares.sum())
 
 
+TOO_COARSE = ("IQ1_S", "IQ1_M")
+"""Types whose errors were not compared with divergences (docs/budget.md), which are not proportional where models fail."""
+
+
 def smaller_types(tensor: SourceTensor, has_weights: bool) -> list[str]:
     """Return the types that make a tensor smaller and that its rows allow; coarse ones only with importances."""
     k = tensor.shape[-1]
     return [
         name for name in TARGETS
         if k % GGMLType[name].n_elements == 0 and GGMLType[name].row_bytes(k) < tensor.type.row_bytes(k)
-        and name in FORMATS and name not in TRAINED and (has_weights or name not in COARSE)
+        and name in FORMATS and name not in (*TRAINED, *TOO_COARSE) and (has_weights or name not in COARSE)
     ]  # fmt: skip

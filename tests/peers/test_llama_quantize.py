@@ -27,7 +27,7 @@ ARCHITECTURES = (
     "mamba",
     "bert",
 )
-COARSE = {"Q2_K_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS"}
+COARSE = {"Q2_K_S", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS"}
 """Recipes that need an importance matrix."""
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="llama-quantize is neither in PATH nor LLAMA_QUANTIZE")

@@ -25,6 +25,7 @@ ERROR = {
     "Q4_0": 0.0875, "Q4_1": 0.0795, "Q5_0": 0.0435, "Q5_1": 0.0385, "Q8_0": 0.0056,
     "Q2_K": 0.268, "Q3_K": 0.1455, "Q4_K": 0.0712, "Q5_K": 0.0352, "Q6_K": 0.0176, "MXFP4": 0.113,
     "IQ4_NL": 0.08, "IQ4_XS": 0.08, "IQ3_S": 0.14, "IQ3_XXS": 0.19, "IQ2_S": 0.28, "IQ2_XS": 0.33, "IQ2_XXS": 0.38,
+    "IQ1_M": 0.425, "IQ1_S": 0.46,
 }  # fmt: skip
 
 
@@ -122,7 +123,9 @@ def test_unusual_groups(name: str, with_importances: bool) -> None:
     y = dequantize(made(x, name, importances), name)
     assert np.isfinite(y).all()
     assert np.abs(y[[0, 4]]).max() <= 2e-30
-    levels = {"Q2_K": 3, "Q3_K": 4, "IQ3_S": 2.5, "IQ3_XXS": 2.5}.get(name, 1.2 if name.startswith("IQ2") else 6)
+    levels = {"Q2_K": 3, "Q3_K": 4, "IQ3_S": 2.5, "IQ3_XXS": 2.5}.get(
+        name, 1.2 if name.startswith(("IQ1", "IQ2")) else 6
+    )
     assert (np.abs(y - x).max(axis=1) <= np.abs(x).max(axis=1) / levels + 1e-6).all()
 
 
