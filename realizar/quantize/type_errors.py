@@ -63,7 +63,7 @@ class SampledRows:
 
 
 TOO_COARSE = ("IQ1_S", "IQ1_M")
-"""Types whose errors were not compared with divergences (docs/budget.md), which are not proportional where models fail."""
+"""Types whose errors were not compared with divergences (docs/budget.md)."""
 
 
 def smaller_types(tensor: SourceTensor, has_weights: bool) -> list[str]:
