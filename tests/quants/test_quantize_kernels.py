@@ -144,6 +144,22 @@ def test_q6_k_again(sigma: float) -> None:
     assert error <= 0.0004 * rms(x)
 
 
+@pytest.mark.parametrize("sigma", [0, 1.5, 4])
+def test_q6_k_again_with_one_large_weight(sigma: float) -> None:
+    """Block 62, 8 of blk.3.ffn_down of Qwen2.5-Coder-0.5B: any scale suits a group with one weight; the greatest code
+    leaves most room for the others, which are whole numbers times d."""
+    d, rng = np.float32(np.float16(0.00051)), np.random.default_rng(3)
+    groups = rng.integers(-30, 31, (8, 16, 16)) * (rng.random((8, 16, 1)) < 0.6)
+    groups[:, 12] = 0
+    groups[:, 12, 3] = 32 * 128
+    x = (groups * d).astype(np.float32).reshape(8, 256)
+    importances = np.exp(normal(1, 256, seed=1) * np.float32(sigma))
+    y = dequantize(made(x, "Q6_K", importances if sigma else None), "Q6_K")
+    others = np.abs(x) < 1
+    assert rms((y - x)[others]) <= 0.005 * rms(x[others])
+    assert np.abs((y - x)[~others]).max() <= 1e-3
+
+
 def test_a_rejected_round_may_overflow() -> None:
     x = normal(1, 256, seed=6)
     x *= np.float32(0.955 * 65504 * 128 * 32) / np.abs(x).max()

@@ -49,28 +49,47 @@ static float k_symmetric_solve(const symmetric_fit *fit, const k_symmetric_block
     return ss > 0 ? xs / ss : 0;
 }
 
-/* Quantizes a block with codes in [-code_end, code_end): q + q_end as bytes, and its scales. */
+/* Codes of the groups' scales s for d, then the d that is best for their q; returns the fit of these q, and 0 if d is too
+ * large. */
+static int k_symmetric_step(const lane_groups *in, const float *s, float d, float q_end, float code_end,
+                            symmetric_fit *fit, k_symmetric_best *best)
+{
+    k_symmetric_block tried;
+    float at[LANES];
+    int too_large = 0;
+    float seen = half_scale(d, &tried.d, &too_large);
+    if (too_large) return 0;
+    for (int g = 0; g < LANES; g++) tried.scale[g] = (int8_t)nearest_code(s[g], seen, -code_end, code_end - 1);
+    k_symmetric_round(in, d, q_end, &tried, at, best);
+    *fit = symmetric_try(in, 16, symmetric_step(f32x16_load(at)), q_end);
+    k_symmetric_round(in, k_symmetric_solve(fit, &tried), q_end, &tried, at, best);
+    return 1;
+}
+
+/* Quantizes a block with codes in [-code_end, code_end): q + q_end as bytes, and its scales. The second round starts from
+ * the scales that are best for the q of the first one. With importances, d is also tried that makes the extreme of the
+ * block the last code times the last q: where others count more, or the scale of its group is not unique, the search may
+ * find no d that suits both. */
 RZ_NOINLINE void k_symmetric_quantize(const lane_groups *in, float q_end, float code_end, float delta, int n_steps,
                                       k_symmetric_block *block, uint8_t *codes, int *overflow)
 {
     k_symmetric_best best = {.error = INFINITY};
-    symmetric_fit fit = symmetric_search(in, 16, q_end, delta, n_steps, 1);
+    symmetric_fit fit = symmetric_search(in, 16, q_end, delta, n_steps, 1), unused;
+    float first[LANES], sizes[LANES];
+    int extreme = 0;
     for (int i = 0; i < LANES; i++) best.q[i] = f32x16_zero();
+    f32x16_store(first, fit.s);
     for (int round = 0; round < 2; round++) {
-        k_symmetric_block tried;
-        float s[LANES], by_s[LANES], at[LANES];
-        int too_large = 0;
+        float s[LANES], by_s[LANES];
         f32x16_store(s, fit.s);
         f32x16_store(by_s, fit.qq); /* the error grows by qq (s - best s)^2 */
         float d = fit_codes(s, by_s, LANES, -code_end, code_end - 1, -code_end);
-        float seen = half_scale(d, &tried.d, &too_large);
-        if (too_large) break;
-        for (int g = 0; g < LANES; g++) tried.scale[g] = (int8_t)nearest_code(s[g], seen, -code_end, code_end - 1);
-        k_symmetric_round(in, d, q_end, &tried, at, &best);
-        /* The next round starts from the scales that are best for the q of this one. */
-        fit = symmetric_try(in, 16, symmetric_step(f32x16_load(at)), q_end);
-        k_symmetric_round(in, k_symmetric_solve(&fit, &tried), q_end, &tried, at, &best);
+        if (!k_symmetric_step(in, s, d, q_end, code_end, &fit, &best)) break;
     }
+    f32x16_store(sizes, f32x16_abs(lanes_extreme(in->x, 16)));
+    for (int g = 1; g < LANES; g++) extreme = sizes[g] > sizes[extreme] ? g : extreme;
+    float d = (first[extreme] < 0 ? 1 : -1) * sizes[extreme] / (q_end * code_end);
+    if (in->has_importances) k_symmetric_step(in, first, d, q_end, code_end, &unused, &best);
     *overflow |= best.error == INFINITY;
     *block = best.block;
     lanes_store_codes(best.q, 16, (int)q_end, codes);

@@ -41,13 +41,16 @@ RZ_INLINE f32x16 symmetric_step(f32x16 s)
     return f32x16_if_less(s, zero, f32x16_sub(zero, size), size);
 }
 
-/* n_steps on each side of the middle, delta apart, then n_rounds of rounding and solving. */
+/* n_steps on each side of the middle, delta apart, then n_rounds of rounding and solving. The middle is first and is kept
+ * where others are as good: in a group with one element any step would be, but smaller scales leave more codes for the
+ * other groups of a block. */
 RZ_NOINLINE symmetric_fit symmetric_search(const lane_groups *in, int n, float q_end, float delta, int n_steps,
                                            int n_rounds)
 {
     f32x16 zero = f32x16_zero(), over_extreme = symmetric_step(lanes_extreme(in->x, n));
     symmetric_fit best = {zero, zero, zero};
-    for (int k = -n_steps; k <= n_steps; k++) {
+    for (int i = 0; i <= 2 * n_steps; i++) {
+        int k = i <= n_steps ? i : n_steps - i;
         f32x16 step = f32x16_mul(f32x16_set(-(q_end + delta * (float)k)), over_extreme);
         symmetric_fit fit = symmetric_try(in, n, step, q_end);
         symmetric_keep_better(&best, &fit);
