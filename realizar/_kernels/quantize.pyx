@@ -25,8 +25,10 @@ cdef extern from "realizar/quantize/table.h" nogil:
         RZ_QUANTIZE_TOO_LARGE
     ctypedef void rz_dequantize_fn(const void *w, size_t k, float *y)
     ctypedef int rz_quantize_fn(const float *x, const float *w, size_t k, void *out)
+    ctypedef unsigned int rz_largest_fn(const float *x, size_t k)
     struct rz_quantizers:
         rz_quantize_fn **format
+        rz_largest_fn *largest
     struct rz_format_kernels:
         rz_dequantize_fn *dequantize
     struct read_kernels "rz_kernels":
@@ -39,6 +41,7 @@ cdef extern from "realizar/quantize/table.h" nogil:
     struct rz_quantize_job:
         rz_dequantize_fn *read
         rz_quantize_fn *write
+        rz_largest_fn *largest
         const char *source "from"
         char *to
         size_t n_row, k, from_stride, to_stride
@@ -135,8 +138,11 @@ cdef int _run(Pool pool, rz_quantize_job *job, const unsigned char[:, ::1] x, st
     cdef float[::1] scratch = np.empty(pool.n_threads * k, np.float32)
     cdef const read_kernels *level = <const read_kernels *> kernels(isa)
     cdef int error
-    job.read = level.format[<int> _INDEX[source]].dequantize
     job.source, job.from_stride = <const char *> &x[0, 0], x.shape[1]
+    job.largest = rz_quantizers_of(level.name).largest
+    job.read = level.format[<int> _INDEX[source]].dequantize
+    if source == "F32" and <size_t> job.source % sizeof(float) == 0:
+        job.read = NULL
     job.n_row, job.k, job.scratch = x.shape[0], k, &scratch[0]
     with nogil:
         atomic_init(&job.next, 0)

@@ -92,6 +92,7 @@ static int run_quantize(const char *isa, char *out)
     struct rz_quantize_job job = {
         .read = rz_scalar.format[call.from].dequantize,
         .write = rz_quantizers_of(isa)->format[call.to],
+        .largest = rz_quantizers_of(isa)->largest,
         .from = call.rows,
         .to = out,
         .n_row = call.n_row,

@@ -47,6 +47,10 @@ def test_bytes_of_the_reference(name: str) -> None:
     x[3] = 0
     x[4, ::2] = 0
     x[5, :32] = -0.25
+    x[6, ::2], x[6, 1::2] = 0.5, -0.5  # the first of the extremes counts
+    x[7, ::2], x[7, 1::2] = -0.5, 0.5
+    x[8] = np.abs(x[8])
+    x[8, 3::5] = 0
     np.testing.assert_array_equal(made(x, name), reference(x, name))
 
 

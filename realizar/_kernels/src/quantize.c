@@ -23,23 +23,12 @@ float rz_quantize_limit(int format)
     return format == RZ_F32 || format == RZ_BF16 || format == RZ_MXFP4 ? INFINITY : 1e15f;
 }
 
-/* The bits of the largest magnitude; those of infinity and NaN are the largest of all. */
-static uint32_t largest(const float *x, size_t k)
+static int quantize_row(const struct rz_quantize_job *job, size_t row, float *scratch)
 {
-    uint32_t most = 0;
-    for (size_t i = 0; i < k; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bits &= 0x7fffffff;
-        most = bits > most ? bits : most;
-    }
-    return most;
-}
-
-static int quantize_row(const struct rz_quantize_job *job, size_t row, float *x)
-{
-    job->read(job->from + row * job->from_stride, job->k, x);
-    uint32_t most = largest(x, job->k);
+    const char *from = job->from + row * job->from_stride;
+    if (job->read) job->read(from, job->k, scratch);
+    const float *x = job->read ? scratch : (const float *)from;
+    uint32_t most = job->largest(x, job->k);
     if (most >= 0x7f800000) return RZ_QUANTIZE_NOT_FINITE;
     if (!job->write) return 0;
     if (rz_bits_to_f32(most) > job->limit) return RZ_QUANTIZE_TOO_LARGE;

@@ -7,10 +7,11 @@
 
 RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
+#include "realizar/avx512/codes.h"
 #include "realizar/avx512/f32x16.h"
 #include "realizar/quantize/quantizers.h"
 
-const struct rz_quantizers rz_quantizers_avx512 = {RZ_QUANTIZERS};
+const struct rz_quantizers rz_quantizers_avx512 = {RZ_QUANTIZERS, largest_magnitude};
 
 RZ_TARGET_END
 

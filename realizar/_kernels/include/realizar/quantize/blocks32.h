@@ -15,46 +15,6 @@ RZ_INLINE float inverse_or_zero(float d)
     return isfinite(inverse) ? inverse : 0; /* a d whose inverse is infinite is 0 as a half float */
 }
 
-/* Sixteen blocks as in the reference: the element farthest from zero, the first of equals, becomes -q_end. Codes are
- * cut to whole numbers when they are stored. */
-RZ_NOINLINE void plain_symmetric(const lane_groups *in, float q_end, uint16_t *d, uint8_t *codes, int *overflow)
-{
-    f32x16 q[32];
-    float scales[LANES], inverses[LANES];
-    f32x16_store(scales, f32x16_div(lanes_extreme(in->x, 32), f32x16_set(-q_end)));
-    for (int g = 0; g < LANES; g++) {
-        inverses[g] = inverse_or_zero(scales[g]);
-        half_scale(scales[g], &d[g], overflow);
-    }
-    f32x16 inverse = f32x16_load(inverses), middle = f32x16_set(q_end + 0.5f), most = f32x16_set(2 * q_end - 1);
-    for (int i = 0; i < 32; i++) q[i] = f32x16_min(f32x16_add(f32x16_mul(in->x[i], inverse), middle), most);
-    lanes_store_codes(q, 32, 0, codes);
-}
-
-/* Sixteen blocks as in the reference: the least element becomes 0, the greatest q_max. */
-RZ_NOINLINE void plain_affine(const lane_groups *in, float q_max, uint16_t *d, uint16_t *m, uint8_t *codes,
-                              int *overflow)
-{
-    f32x16 q[32], low = in->x[0], high = in->x[0];
-    float scales[LANES], inverses[LANES], lows[LANES];
-    for (int i = 1; i < 32; i++) {
-        low = f32x16_if_less(in->x[i], low, in->x[i], low);
-        high = f32x16_if_less(high, in->x[i], in->x[i], high);
-    }
-    f32x16_store(scales, f32x16_div(f32x16_sub(high, low), f32x16_set(q_max)));
-    f32x16_store(lows, low);
-    for (int g = 0; g < LANES; g++) {
-        inverses[g] = inverse_or_zero(scales[g]);
-        half_scale(scales[g], &d[g], overflow);
-        half_scale(lows[g], &m[g], overflow);
-    }
-    f32x16 inverse = f32x16_load(inverses), half = f32x16_set(0.5f), most = f32x16_set(q_max);
-    for (int i = 0; i < 32; i++) {
-        q[i] = f32x16_min(f32x16_add(f32x16_mul(f32x16_sub(in->x[i], low), inverse), half), most);
-    }
-    lanes_store_codes(q, 32, 0, codes);
-}
-
 static int quantize_q8_0(const float *x, const float *w, size_t k, void *out)
 {
     rz_block_q8_0 *to = out;
@@ -72,18 +32,70 @@ static int quantize_q8_0(const float *x, const float *w, size_t k, void *out)
     return overflow;
 }
 
-static void pack_nibbles(const uint8_t *q, uint8_t *qs)
+/* Nibble i of 16 bytes: codes i and i + 16, below 16 but for a fifth bit. */
+RZ_INLINE void pack_nibbles(const uint8_t *q, uint8_t *qs)
 {
-    for (int i = 0; i < 16; i++) qs[i] = (uint8_t)((q[i] & 15) | q[i + 16] << 4);
+    const uint64_t nibbles = 0x0f0f0f0f0f0f0f0f;
+    uint64_t low[2], high[2];
+    memcpy(low, q, sizeof low);
+    memcpy(high, q + 16, sizeof high);
+    for (int i = 0; i < 2; i++) low[i] = (low[i] & nibbles) | (high[i] & nibbles) << 4;
+    memcpy(qs, low, sizeof low);
 }
 
-static void pack_fifth_bits(const uint8_t *q, uint8_t *qh)
+/* Bit i of 32: the fifth bit of code i. The product moves bit 8 i of a word to bit 56 + i. */
+RZ_INLINE void pack_fifth_bits(const uint8_t *q, uint8_t *qh)
 {
-    for (int j = 0; j < 4; j++, q += 8) { /* in a register, not bit by bit in memory */
-        unsigned bits = 0;
-        for (int i = 0; i < 8; i++) bits |= (unsigned)(q[i] >> 4) << i;
-        qh[j] = (uint8_t)bits;
+    for (int j = 0; j < 4; j++) {
+        uint64_t word;
+        memcpy(&word, q + 8 * j, sizeof word);
+        qh[j] = (uint8_t)(((word >> 4 & 0x0101010101010101) * 0x0102040810204080) >> 56);
     }
+}
+
+/* The first of 32 elements of this size. */
+static float first_of_size(const float *x, float size)
+{
+    int i = 0;
+    while (i < 31 && fabsf(x[i]) != size) i++;
+    return x[i];
+}
+
+/* A block in the file: d, m if it has one, the fifth bits if q has them, and the nibbles. Returns where it ends. */
+RZ_INLINE uint8_t *store_32(const uint8_t *codes, uint16_t d, uint16_t m, float q_end, float q_max, uint8_t *to)
+{
+    memcpy(to, &d, 2), to += 2;
+    if (!q_end) memcpy(to, &m, 2), to += 2;
+    if (q_max > 15) pack_fifth_bits(codes, to), to += 4;
+    pack_nibbles(codes, to);
+    return to + 16;
+}
+
+/* A block as in the reference. The element farthest from zero, the first of equals, becomes -q_end; or, if q_end is 0, the
+ * least one 0 and the greatest q_max. Codes are cut to whole numbers when they are stored. */
+RZ_INLINE uint8_t *plain_32(const float *x, float q_end, float q_max, uint8_t *to, unsigned *largest)
+{
+    uint8_t codes[32];
+    uint16_t m = 0;
+    f32x16 first = f32x16_load(x), second = f32x16_load(x + LANES), zero = f32x16_zero();
+    float high = f32x16_largest(f32x16_max(first, second)), offset = q_end + 0.5f, scale;
+    float low = 0 - f32x16_largest(f32x16_sub(zero, f32x16_min(first, second)));
+    if (q_end)
+        scale = (high == -low ? first_of_size(x, high) : high > -low ? high : low) / -q_end;
+    else {
+        if (low == 0) low = first_of_size(x, 0); /* of either sign */
+        scale = (high - low) / q_max;
+        first = f32x16_sub(first, f32x16_set(low));
+        second = f32x16_sub(second, f32x16_set(low));
+        m = half_bits(low);
+        *largest = *largest < (m & 0x7fffu) ? m & 0x7fffu : *largest;
+    }
+    uint16_t d = half_bits(scale);
+    *largest = *largest < (d & 0x7fffu) ? d & 0x7fffu : *largest;
+    f32x16 inverse = f32x16_set(inverse_or_zero(scale)), middle = f32x16_set(offset), most = f32x16_set(q_max);
+    f32x16_store_codes(codes, f32x16_min(f32x16_add(f32x16_mul(first, inverse), middle), most));
+    f32x16_store_codes(codes + LANES, f32x16_min(f32x16_add(f32x16_mul(second, inverse), middle), most));
+    return store_32(codes, d, m, q_end, q_max, to);
 }
 
 /* Sixteen blocks with importances: half floats and q + q_end. */
@@ -125,34 +137,27 @@ typedef struct {
     uint8_t codes[LANES * 32];
 } found_32;
 
-/* q_end: of x ≈ d (q - q_end), or 0 for x ≈ d q + m with q up to q_max. A block in the file is d, m if it has one, the
- * fifth bits if q has them, and the nibbles. */
-RZ_NOINLINE int quantize_32(const float *x, const float *w, size_t k, float q_end, float q_max, void *out)
+/* q_end: of x ≈ d (q - q_end), or 0 for x ≈ d q + m with q up to q_max. Returns nonzero if a d or m is too large. */
+RZ_INLINE int quantize_32(const float *x, const float *w, size_t k, float q_end, float q_max, void *out)
 {
     uint8_t *to = out;
     int overflow = 0;
+    unsigned largest = 0; /* magnitude of a half float */
     size_t n_block = k / 32;
-    for (size_t b = 0; b < n_block; b += LANES) {
+    for (size_t b = 0; !w && b < n_block; b++) to = plain_32(x + 32 * b, q_end, q_max, to, &largest);
+    for (size_t b = 0; w && b < n_block; b += LANES) {
         size_t n_here = n_block - b < LANES ? n_block - b : LANES;
         found_32 found;
         lane_groups in;
-        load_blocks(x + 32 * b, w ? w + 32 * b : NULL, 32, n_here, 32, &in);
-        if (w && q_end)
+        load_blocks(x + 32 * b, w + 32 * b, 32, n_here, 32, &in);
+        if (q_end)
             searched_symmetric(&in, q_end, found.d, found.codes, &overflow);
-        else if (w)
-            searched_affine(&in, q_max, found.d, found.m, found.codes, &overflow);
-        else if (q_end)
-            plain_symmetric(&in, q_end, found.d, found.codes, &overflow);
         else
-            plain_affine(&in, q_max, found.d, found.m, found.codes, &overflow);
-        for (size_t i = 0; i < n_here; i++) {
-            memcpy(to, &found.d[i], 2), to += 2;
-            if (!q_end) memcpy(to, &found.m[i], 2), to += 2;
-            if (q_max > 15) pack_fifth_bits(found.codes + 32 * i, to), to += 4;
-            pack_nibbles(found.codes + 32 * i, to), to += 16;
-        }
+            searched_affine(&in, q_max, found.d, found.m, found.codes, &overflow);
+        for (size_t i = 0; i < n_here; i++)
+            to = store_32(found.codes + 32 * i, found.d[i], q_end ? 0 : found.m[i], q_end, q_max, to);
     }
-    return overflow;
+    return overflow || largest >= 0x7c00;
 }
 
 static int quantize_q4_0(const float *x, const float *w, size_t k, void *out)

@@ -1,8 +1,21 @@
-/* F32, F16 and BF16: rounding to the nearest, ties to even. */
+/* F32, F16 and BF16: rounding to the nearest, ties to even; and the largest of some floats. */
 #ifndef REALIZAR_QUANTIZE_FLOATS_H
 #define REALIZAR_QUANTIZE_FLOATS_H
 
 #include "realizar/quantize/lanes.h"
+
+/* Of signed integers, which every CPU compares sixteen at a time. */
+static uint32_t largest_magnitude(const float *x, size_t k)
+{
+    int32_t most = 0;
+    for (size_t i = 0; i < k; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    return (uint32_t)most;
+}
 
 static int quantize_f32(const float *x, const float *w, size_t k, void *out)
 {

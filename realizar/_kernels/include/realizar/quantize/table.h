@@ -11,8 +11,12 @@
  * nonzero if a scale is too large for a half float. */
 typedef int rz_quantize_fn(const float *x, const float *w, size_t k, void *out);
 
+/* The bits of the largest magnitude of k floats; those of infinity and NaN are the largest of all. */
+typedef uint32_t rz_largest_fn(const float *x, size_t k);
+
 struct rz_quantizers {
     rz_quantize_fn *format[RZ_N_FORMATS];
+    rz_largest_fn *largest;
 };
 
 extern const struct rz_quantizers rz_quantizers_scalar;
@@ -31,8 +35,9 @@ float rz_quantize_limit(int format);
 
 /* The rows of one tensor: n_row rows of k elements, of which each `rows_per_w` in turn share a row of importances. */
 struct rz_quantize_job {
-    rz_dequantize_fn *read; /* the rows to floats */
-    rz_quantize_fn *write;  /* NULL: only checks that all are finite */
+    rz_dequantize_fn *read; /* the rows to floats; NULL: they are floats */
+    rz_largest_fn *largest;
+    rz_quantize_fn *write; /* NULL: only checks that all are finite */
     const char *from;
     char *to;
     size_t n_row, k, from_stride, to_stride;
