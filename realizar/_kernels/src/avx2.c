@@ -25,7 +25,6 @@ RZ_TARGET("avx2,fma,f16c")
 #include "realizar/avx2/iq4_xs.h"
 #include "realizar/avx2/mxfp4.h"
 #include "realizar/avx2/nvfp4.h"
-#include "realizar/avx2/pq2_0.h"
 #include "realizar/avx2/ptq1_0.h"
 #include "realizar/avx2/q1_0.h"
 #include "realizar/avx2/q2_0.h"

@@ -25,7 +25,6 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/iq4_xs.h"
 #include "realizar/avx512/mxfp4.h"
 #include "realizar/avx512/nvfp4.h"
-#include "realizar/avx512/pq2_0.h"
 #include "realizar/avx512/ptq1_0.h"
 #include "realizar/avx512/q1_0.h"
 #include "realizar/avx512/q2_0.h"
