@@ -108,7 +108,11 @@ class Program(Protocol):
         self, batch: Batch, outputs: Iterable[str] | None = None,
         overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
-        """Compute one step; return name -> one row for each of `batch.outputs`, valid until the next run.
+        """Compute one step; return name -> rows of the plan's outputs, valid until the next run.
+
+        Outputs and overrides have the rows that their value has (`View.m_rows`): one for each of `batch.outputs`, or
+        one for each row of the batch. Outputs of whole plans have the former, their overrides the latter; values that
+        cross between stages of a plan may have either.
 
         Raises
         ------

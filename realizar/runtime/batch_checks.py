@@ -108,7 +108,7 @@ class BatchChecks:
             if op.attrs.get("cache") is not None
         }
         self._is_whole = plan.whole
-        self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
+        self._overrides = {name: (plan.shapes[i], plan.views[i].m_rows) for name, i in plan.overrides.items()}
 
     def check(self, batch: Batch) -> None:
         """Check a batch, except for the shapes of its arrays, which `Batch.check` checks.
@@ -135,20 +135,20 @@ class BatchChecks:
         self._check_ids(batch)
         self._check_widths(batch)
 
-    def overrides(self, n: int, given: Mapping[str, F32]) -> dict[str, F32]:
-        """Return those of the given values that the plan overrides, for a step of n rows.
+    def overrides(self, batch: Batch, given: Mapping[str, F32]) -> dict[str, F32]:
+        """Return those of the given values that the plan overrides, for a step.
 
         Raises
         ------
         ParameterError
             If one is missing or has another shape.
         """
-        for name, row_shape in self._override_shapes.items():
-            shape = (n, *row_shape)
+        for name, (row_shape, of_outputs) in self._overrides.items():
+            shape = (len(batch.outputs) if of_outputs else batch.n_tokens, *row_shape)
             if name not in given or given[name].shape != shape:
                 found = f"shape {given[name].shape}" if name in given else "nothing"
                 raise ParameterError(f"overrides: {name} must have shape {shape}, found {found}")
-        return {name: given[name] for name in self._override_shapes}
+        return {name: given[name] for name in self._overrides}
 
     def _check_parts(self, batch: Batch) -> None:
         """Check adapters, embeddings and spans: whether this program supports them, and their shapes."""

@@ -110,11 +110,11 @@ class _Binder:
             if op.op in ROW_OPS:
                 self.program.join(n_before if self.mem.chains[index][0] < index else n_before + 1)
         rows = {name: self.mem.rows(i) for name, i in self.plan.outputs.items()}
-        first = [group.layers[0].key for group in self.plan.cache_groups]
+        groups = [group.layers for group in self.plan.cache_groups]  # a stage of a plan may have none of a group
         limits = limits_of(
             self.plan, self.tensors, self.params.n_ctx,
             n_slots=min(map(len, self.states.values()), default=0),
-            n_blocks=tuple(len(self.kv[key][0]) for key in first),
+            n_blocks=tuple(len(self.kv[layers[0].key][0]) if layers else UNLIMITED for layers in groups),
             n_keys=self.params.n_ctx if any(self.biases.values()) or self.mem.scores[1] else UNLIMITED,
             n_positions=self.params.n_ctx if any(op.op == "position_scale" for op in self.plan.ops) else UNLIMITED,
         )  # fmt: skip

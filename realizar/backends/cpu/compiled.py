@@ -46,6 +46,7 @@ class CompiledPlan:
         self._checks = BatchChecks(plan, limits, adapters.table)
         self._adapters = adapters
         self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
+        self._of_outputs = {name: plan.views[i].m_rows for name, i in plan.outputs.items()}
         self._views: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
 
     def run(
@@ -60,13 +61,13 @@ class CompiledPlan:
             Must satisfy `Batch.check`.
         outputs : iterable of str | None
             Which of the plan's outputs to return; all by default.
-        overrides : dict of float32 [n, ...] | None
-            One row for each token of the batch, for every override of the plan.
+        overrides : dict of float32 [n or m, ...] | None
+            Rows of every override of the plan (`runtime.backend.Program.run`).
 
         Returns
         -------
-        dict of float32 [m, ...]
-            One row for each of `batch.outputs`; views that are valid until the next run.
+        dict of float32 [m or n, ...]
+            Rows of the outputs, likewise; views that are valid until the next run.
 
         Raises
         ------
@@ -79,7 +80,7 @@ class CompiledPlan:
         if self._is_closed:
             raise RealizarError("the backend of this program is closed")
         self._checks.check(batch)
-        self._write_overrides(self._checks.overrides(batch.n_tokens, overrides or {}))
+        self._write_overrides(self._checks.overrides(batch, overrides or {}))
         sets, set_of = self._adapters.sets(batch.adapters)
         try:
             for step in self._steps:
@@ -92,8 +93,9 @@ class CompiledPlan:
                              set_of)  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; use a smaller n_threads") from error
-        m = len(batch.outputs)
-        return {name: self._output(name, m) for name in (self._rows if outputs is None else outputs)}
+        n, m = batch.n_tokens, len(batch.outputs)
+        names = self._rows if outputs is None else outputs
+        return {name: self._output(name, m if self._of_outputs[name] else n) for name in names}
 
     def close(self) -> None:
         """Release the arena, the weights and the storage; it cannot run afterwards."""

@@ -83,7 +83,7 @@ class NumpyProgram:
         if self._is_closed:
             raise RealizarError("the backend of this program is closed")
         self._checks.check(batch)
-        given = self._checks.overrides(batch.n_tokens, overrides or {})
+        given = self._checks.overrides(batch, overrides or {})
         with np.errstate(all="ignore"):  # like the kernels, treat infinities and NaN as ordinary values
             parts = [part for s in range(batch.n_seqs) for part in self._run_sequence(batch, s, given)]
         names = self.plan.outputs if outputs is None else outputs
@@ -112,10 +112,11 @@ class NumpyProgram:
         """Return the outputs of rows first to end of a step, which are those of sequence s."""
         inputs = self._inputs.of(batch, s, first, end, slot, self._states)
         of_outputs = replace(inputs, picked=inputs.outputs)
+        rows, among = slice(first, end), slice(*np.searchsorted(batch.outputs, [first, end]).tolist())
         values: dict[int, F32] = {}  # of the roots, [n, elements]
         for op, ends in zip(self.plan.ops, self._ends, strict=True):
             if op.spec.is_override:
-                found = [given[self.plan.names[i]][first:end] for i in op.outputs]
+                found = [given[self.plan.names[i]][among if self.plan.views[i].m_rows else rows] for i in op.outputs]
             elif op.outputs and self.plan.views[op.outputs[0]].m_rows and not len(inputs.outputs):
                 found = [np.empty((0, self.plan.views[i].n), np.float32) for i in op.outputs]
             else:

@@ -131,7 +131,7 @@ class WgpuProgram:
             raise RealizarError("the backend of this program is closed")
         self._device.check_process()
         self._checks.check(batch)
-        given = self._checks.overrides(batch.n_tokens, overrides or {})
+        given = self._checks.overrides(batch, overrides or {})
         if self._arena.fit(len(batch.outputs)):
             self._forget_groups()
         self._write_step(batch)

@@ -1,0 +1,1 @@
+"""The staged backend: runs one model on several backends, each of which computes stages of the plans."""
