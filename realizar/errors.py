@@ -100,6 +100,10 @@ class DeviceError(RealizarError):
     """A GPU cannot be opened, was lost, or refuses what a backend asks of it."""
 
 
+class DeviceMemoryError(DeviceError, ParameterError):
+    """A GPU has not enough memory for what a model needs."""
+
+
 class GrammarError(RealizarError):
     """A grammar, schema, regex or choice cannot be enforced, or takes too long to evaluate."""
 

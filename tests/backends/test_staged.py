@@ -163,7 +163,7 @@ def test_families_with_their_own_data_flow(name, placement, tmp_path):
         for program in model.graphs:
             plan, ids = model.plan(program), random_tokens(20)
             want, found = (
-                session(model, backend, plan).prompt(ids, 20)
+                session(model, backend, plan, n_ctx=96).prompt(ids, 20)
                 for backend in (cpu(), staged(PLACEMENTS[placement], cpu, cpu))
             )
             for output in want:

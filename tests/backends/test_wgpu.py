@@ -211,18 +211,30 @@ def test_types_of_the_cache_without_a_kernel_are_errors():
 
 def test_the_error_without_the_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "wgpu", None)
-    with pytest.raises(RealizarError, match=r"needs the package wgpu .*pip install 'realizar\[gpu\]'"):
-        device._open.__wrapped__(os.getpid())
+    with pytest.raises(RealizarError, match=r"GPUs need the package wgpu .*pip install 'realizar\[gpu\]'"):
+        device._open(os.getpid())
 
 
-def test_a_lost_device_is_a_typed_error(monkeypatch):
-    own = device._open.__wrapped__(os.getpid())  # not the one that other tests share
-    monkeypatch.setattr(backend, "open_device", lambda: own)
+def test_a_lost_device_ends_requests_with_a_typed_error(monkeypatch):
+    """And nothing else: the process goes on, and a model that is opened later gets another device."""
+    own = device._open(os.getpid())  # not the one that other tests share
+    monkeypatch.setattr(device, "_devices", {(os.getpid(), 0): own})
     with LLM(LLAMA, n_ctx=64, backend="wgpu") as llm:
-        llm.logits([1, 2])
+        want = llm.logits([1, 2])
+        running = [llm.events(prompt, replace(GREEDY, max_tokens=50)) for prompt in ("Once", "Twice")]
+        next(running[0])
         own.gpu.destroy()
-        with pytest.raises(DeviceError, match="refuses"):
+        with pytest.raises(DeviceError):
             llm.logits([1, 2])
+        assert [type(list(handle)[-1].error) for handle in running] == [DeviceError] * 2
+        with LLM(LLAMA, n_ctx=64, backend="wgpu") as other:
+            assert other.engine.runner.backend.device is not own
+            np.testing.assert_array_equal(other.logits([1, 2]), want)
+
+
+def test_a_gpu_that_does_not_exist():
+    with pytest.raises(DeviceError, match="there is no GPU number 77; there are: gpu:0 "):
+        WgpuBackend(77)
 
 
 def cannot_open():

@@ -44,8 +44,9 @@ def slowly(function, made):
 
 def test_threads_share_one_device(monkeypatch):
     made = []
-    monkeypatch.setattr(device, "_open", device.cache(slowly(lambda _: object(), made)))
-    assert len(set(in_threads(device.open_device))) == len(made) == 1
+    monkeypatch.setattr(device, "_devices", {})
+    monkeypatch.setattr(device, "_open", slowly(lambda *_: SimpleNamespace(is_lost=False), made))
+    assert len(set(map(id, in_threads(device.open_device)))) == len(made) == 1
 
 
 def test_threads_share_one_pipeline(monkeypatch):

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 class WgpuBackend:
     """Runs ops by WGSL kernels on the device, and those without a kernel by their numpy definition on the host.
 
+    Parameters
+    ----------
+    number : int
+        Of the adapter (`open_device`).
+
     Attributes
     ----------
     device : Device
@@ -47,8 +52,8 @@ class WgpuBackend:
     applies_adapters = False
     """No kernel writes into a value that others read."""
 
-    def __init__(self) -> None:
-        self.device = open_device()
+    def __init__(self, number: int = 0) -> None:
+        self.device = open_device(number)
         self._weights = Weights(self.device)
         self._floats: dict[int, Weight] = {}
         self._made: WeakSet[WgpuStorage | WgpuProgram] = WeakSet()

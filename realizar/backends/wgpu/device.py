@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from realizar import forks
-from realizar.errors import DeviceError, ParameterError, RealizarError, describe_exception
+from realizar.backends.wgpu.adapters import Adapter, adapters, raw_adapter
+from realizar.errors import DeviceError, DeviceMemoryError, RealizarError, describe_exception
 
 WANTED = ("subgroup",)
 """Features that faster kernels use; a device is asked for those that its adapter has."""
@@ -57,6 +57,16 @@ class Device:
     pid: int
     kernels: dict[Any, Any] = field(default_factory=dict)
     lock: forks.Lock = field(default_factory=forks.Lock)
+    _lost: list[bool] = field(default_factory=list)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was lost: models that are opened later get another one."""
+        return bool(self._lost)
+
+    def lose(self) -> None:
+        """Note that the driver has lost it."""
+        self._lost.append(True)
 
     def check_process(self) -> None:
         """Raise DeviceError in a process that was forked after the device was opened."""
@@ -68,15 +78,17 @@ class Device:
 
         Raises
         ------
-        ParameterError
+        DeviceMemoryError
             If the device has not that much memory, or kernels cannot read a buffer of this size.
+        DeviceError
+            If it was lost.
         """
         import wgpu
 
         size = max(4, -(-n_bytes // 4) * 4)
         usage = wgpu.BufferUsage
         if size > self.max_binding:
-            raise ParameterError(
+            raise DeviceMemoryError(
                 f"{self.name}: a buffer of {size / 2**20:.0f} MiB is needed, but its kernels can read at most "
                 f"{self.max_binding / 2**20:.0f} MiB of one; use a smaller n_batch, n_ctx or n_seqs"
             )
@@ -84,53 +96,92 @@ class Device:
         try:
             return self.gpu.create_buffer(size=size, usage=kind)
         except wgpu.GPUError as error:
-            raise ParameterError(
+            if "lost" in str(error):
+                self.lose()
+                raise DeviceError(f"{self.name} was lost ({describe_exception(error)}); open the model again") from error
+            raise DeviceMemoryError(
                 f"{self.name} has no memory for {size / 2**20:.0f} MiB more ({describe_exception(error)}); use a "
                 "smaller model, n_ctx or n_seqs"
             ) from error
 
 
-def open_device() -> Device:
-    """Return the device of the best adapter: a discrete GPU, another GPU, or a software adapter.
+def open_device(number: int = 0) -> Device:
+    """Return the device of an adapter; all backends of the process share it until it is lost.
+
+    Parameters
+    ----------
+    number : int
+        Of the adapter, as in `adapters()`; 0 is the best one.
 
     Raises
     ------
     RealizarError
         If the package wgpu is missing.
     DeviceError
-        If there is no adapter, or it cannot be opened; or if the process that this one was forked from has opened it.
+        If there is no such adapter, or it cannot be opened; or if the process that this one was forked from has opened
+        one.
     """
     with _opening:
-        if _openers - {os.getpid()}:
-            raise DeviceError(
-                "backend='wgpu' cannot be used in a process whose parent used it before the fork, as threads of the "
-                "driver are missing here; fork first, or start processes by 'spawn'"
-            )
-        return _open(os.getpid())
+        _check_openers()
+        key = os.getpid(), number
+        found = _devices.get(key)
+        if found is None or found.is_lost:
+            found = _devices[key] = _open(*key)
+        return found
+
+
+def list_adapters() -> list[Adapter]:
+    """Return all adapters, the best first; raises like `open_device`."""
+    with _opening:
+        _check_openers()
+        _need_package()
+        _openers.add(os.getpid())
+        return adapters()
+
+
+def _check_openers() -> None:
+    if _openers - {os.getpid()}:
+        raise DeviceError(
+            "a GPU cannot be used in a process whose parent used one before the fork, as threads of the driver are "
+            "missing here; fork first, or start processes by 'spawn'"
+        )
 
 
 _opening = forks.Lock()
 """Threads that make backends at the same time share one device, too."""
 _openers: set[int] = set()
 """Processes that looked for an adapter: this one, or one that it was forked from."""
+_devices: dict[tuple[int, int], Device] = {}
+"""Those that are open, by process and number."""
 
 
-@cache
-def _open(pid: int) -> Device:
+def _need_package() -> None:
     try:
-        import wgpu
+        import wgpu  # noqa: F401
     except ImportError as error:
-        raise RealizarError(f"backend='wgpu' needs the package wgpu ({error}); pip install 'realizar[gpu]'") from error
+        raise RealizarError(f"GPUs need the package wgpu ({error}); pip install 'realizar[gpu]'") from error
+
+
+def _open(pid: int, number: int = 0) -> Device:
+    _need_package()
+    import wgpu
+
     _openers.add(pid)
     try:
-        adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+        adapter = raw_adapter(number)
         features = [name for name in WANTED if name in adapter.features]
         limits = {name: adapter.limits[name] for name in LIMITS}
         gpu = adapter.request_device_sync(required_features=features, required_limits=limits)
+    except IndexError:
+        known = ", ".join(f"gpu:{at.number} {at.name}" for at in adapters()) or "none"
+        raise DeviceError(
+            f"there is no GPU number {number}; there are: {known}. Install a driver with Vulkan, Metal or DX12 "
+            "(docs/gpu.md), or use backend='cpu'"
+        ) from None
     except (RuntimeError, wgpu.GPUError) as error:
         raise DeviceError(
-            f"backend='wgpu' found no adapter that it can open ({describe_exception(error)}); install a driver with "
-            "Vulkan, Metal or DX12 (docs/gpu.md)"
+            f"GPU number {number} cannot be opened ({describe_exception(error)}); install a driver with Vulkan, Metal "
+            "or DX12 (docs/gpu.md)"
         ) from error
     info = adapter.info
     is_software = info["adapter_type"] == SOFTWARE

@@ -105,6 +105,7 @@ class Kernel:
                 compute={"module": module, "entry_point": "main"},
             )
         except (RuntimeError, wgpu.GPUError) as error:
+            self._device.lose()
             raise DeviceError(f"{self._device.name} does not compile the kernel {self.name!r}: {error}") from error
 
 

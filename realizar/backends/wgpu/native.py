@@ -92,7 +92,7 @@ class Commands:
         try:
             self._device.gpu.queue.submit([encoded])
         except self._errors as error:
-            raise DeviceError(f"{self._device.name} refuses a step: {describe_exception(error)}") from error
+            raise self._refusal("a step", error) from error
 
     def encode(self, step: Any, calls: Sequence[Call], copies: Sequence[Copy] = ()) -> Any:
         """Return a command buffer with dispatches, in order, and copies after them.
@@ -119,7 +119,7 @@ class Commands:
                 encoder.copy_buffer_to_buffer(*copy)
             return encoder.finish()
         except self._errors as error:
-            raise DeviceError(f"{self._device.name} refuses a step: {describe_exception(error)}") from error
+            raise self._refusal("a step", error) from error
 
     def _dispatch(self, compute: Any, step: Any, calls: Iterable[Call]) -> None:
         lib, null = self._lib, self._ffi.NULL
@@ -139,7 +139,7 @@ class Commands:
         try:
             self._device.gpu.queue.write_buffer(buffer, at, data)
         except self._errors as error:
-            raise DeviceError(f"{self._device.name} refuses data: {describe_exception(error)}") from error
+            raise self._refusal("data", error) from error
 
     def read(self, staging: Any, n_bytes: int) -> npt.NDArray[np.uint8]:
         """Wait for all work, and return a copy of the first n_bytes of a buffer that was made to be read.
@@ -158,11 +158,17 @@ class Commands:
             is_idle = bool(lib.wgpuDevicePoll(self._device.gpu._internal, True, self._ffi.NULL))
         self._called.wait(PATIENCE)  # a call of another thread may have found the result, and be about to call back
         if self._status != [lib.WGPUMapAsyncStatus_Success]:
+            self._device.lose()
             raise DeviceError(f"{self._device.name} was lost: a result cannot be read; open the model again")
         found = lib.wgpuBufferGetConstMappedRange(buffer, 0, n_bytes)
         out = np.frombuffer(self._ffi.buffer(found, n_bytes), np.uint8).copy()
         lib.wgpuBufferUnmap(buffer)
         return out
+
+    def _refusal(self, what: str, error: BaseException) -> DeviceError:
+        """Return the error of a device that has failed; models that are opened later get another one."""
+        self._device.lose()
+        return DeviceError(f"{self._device.name} refuses {what}: {describe_exception(error)}; open the model again")
 
     def _mapped(self, status: int, message: Any, _first: Any, _second: Any) -> None:
         self._status.append(status)
