@@ -132,14 +132,14 @@ class Realizar:
     def rates(self) -> tuple[float, float, float]:
         """Return the machine's limits per second: 10^9 bytes read, 10^12 int8 and float32 operations."""
         from realizar._kernels import table
-        from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
+        from realizar.planning.machine import f32_tops, int8_tops, read_gb_s
 
         file, n_threads, isa = self.llm.engine.model.file, self.llm.engine.runner.n_threads, table.current()
         return read_gb_s(map(file.data, file.tensors), n_threads), int8_tops(isa, n_threads), f32_tops(isa, n_threads)
 
     def floor(self, phase: Phase) -> tuple[float, float, float]:
         """Return the bytes, int8 operations and float32 operations of a phase."""
-        from realizar.cli.floor import prompt_floor, step_floor
+        from realizar.planning.floor import prompt_floor, step_floor
 
         engine, activations = self.llm.engine, self._activations
         if phase.kind != "decode":

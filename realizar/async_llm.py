@@ -48,7 +48,7 @@ class AsyncLLM(AdapterMethods, ChatModel):
     Parameters
     ----------
     model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-    max_waiting, backend, mmproj, allow_urls
+    max_waiting, backend, mmproj, allow_urls, device, n_gpu_layers, n_cpu_moe, tensor_devices
         See `LLM`.
 
     Examples

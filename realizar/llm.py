@@ -69,13 +69,23 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
         Maximum number of draft tokens of a sequence in one step.
     max_waiting : int, optional
         Maximum number of waiting requests; further ones raise a BusyError.
-    backend : {"cpu", "numpy", "wgpu"}
-        "cpu": the C kernels; "numpy": numpy alone, to check the kernels with; "wgpu": a GPU (docs/backends.md).
+    backend : str
+        "cpu": the C kernels; "numpy": numpy alone, to check the kernels with; "wgpu": device="gpu"; or that of a plugin
+        (docs/backends.md).
     mmproj : str or PathLike, optional
         The model's mmproj file, which has the encoder of pictures; by default one beside the model whose name fits
         (docs/multimodal.md).
     allow_urls : bool or sequence of str
         Whether pictures at http and https URLs are read: all, none, or those that begin with one of these texts.
+    device : str
+        Where the model is computed: "cpu"; "gpu", the best GPU; "gpu:N" of `realizar devices`; several as
+        "gpu:0,gpu:1"; or "auto", a GPU if there is one that is faster (docs/gpu.md).
+    n_gpu_layers : int, optional
+        Layers that GPUs compute, the last ones; by default as many as their memory has room for.
+    n_cpu_moe : int
+        Layers, from the first, whose experts stay on the CPU.
+    tensor_devices : dict of str to str, optional
+        Regular expressions of tensor names -> "cpu", "gpu" or "gpu:N": where products with them are computed.
 
     Raises
     ------

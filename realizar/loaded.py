@@ -16,7 +16,7 @@ from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, PictureError, RealizarError, memory_for, short_repr
 from realizar.forks import Lock, cached_property
 from realizar.model import load as load_model
-from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Speculation, Tokens
+from realizar.params import Activations, EngineParams, KVType, Part, SamplingParams, Speculation, Tokens
 from realizar.params.checks import check
 from realizar.params.names import ENGINE_HINTS, explains_unknown_names
 from realizar.params.per_prompt import as_prompts, from_mapping, is_parts, params_of_each, text_of
@@ -69,9 +69,13 @@ class LoadedModel:
         draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
         max_waiting: int | None = None,
-        backend: BackendName = "cpu",
+        backend: str = "cpu",
         mmproj: str | os.PathLike[str] | None = None,
         allow_urls: bool | Sequence[str] = False,
+        device: str = "cpu",
+        n_gpu_layers: int | None = None,
+        n_cpu_moe: int = 0,
+        tensor_devices: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     ) -> None:
         self._engine: Engine | None = None
         self._picture_encoder: PictureEncoder | None = None
@@ -80,6 +84,7 @@ class LoadedModel:
         self.params = EngineParams(
             n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
             max_waiting, backend, mmproj, allow_urls,  # type: ignore[arg-type]
+            device, n_gpu_layers, n_cpu_moe, tensor_devices,  # type: ignore[arg-type]
         )  # fmt: skip
         models: list[Model] = []
         try:

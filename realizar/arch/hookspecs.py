@@ -52,3 +52,9 @@ def realizar_chat_formats() -> Sequence[Any]:
 def realizar_projectors() -> Sequence[type[Projector]]:
     """The vision encoders that the plugin provides: classes, one for each `clip.projector_type` name."""
     raise AssertionError("a specification; pluggy never calls it")
+
+
+@hookspec
+def realizar_backends() -> Mapping[str, Callable[[Any], Any]]:
+    """Backends for `LLM(backend=...)`: name -> factory, called with `EngineParams`, of a `runtime.backend.Backend`."""
+    raise AssertionError("a specification; pluggy never calls it")

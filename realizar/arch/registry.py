@@ -28,17 +28,18 @@ from realizar.graph.plugin_ops import check_spec
 
 T = TypeVar("T")
 
-API_VERSION = "1.8"
+API_VERSION = "1.9"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
 
 TABLES = {
     "architecture": "architectures", "pre-tokenizer": "pretokenizers", "sampler": "samplers", "op": "ops",
-    "chat format": "chat_formats", "projector": "projectors",
+    "chat format": "chat_formats", "projector": "projectors", "backend": "backends",
 }  # fmt: skip
 """What a plugin provides, as error messages call it -> the attribute of `Registry`."""
 
-CHAT_FORMAT = "chat format "
+THIRD_PARTY = ("chat format ", "backend ")
+"""What no shipped plugin provides: to list it, only those of third parties are loaded."""
 
 MAX_NAMED = 6
 """Maximum number of architectures that an error lists."""
@@ -73,6 +74,7 @@ class _Hooks(pluggy.PluginManager):
                 "op": [(spec.name, spec) for spec in ops],
                 "chat format": [(made.name, made) for found in self.hook.realizar_chat_formats() for made in found],
                 "projector": [(cls.name, cls()) for found in self.hook.realizar_projectors() for cls in found],
+                "backend": [item for makers in self.hook.realizar_backends() for item in makers.items()],
             }
         finally:
             self.unregister(plugin)
@@ -80,7 +82,8 @@ class _Hooks(pluggy.PluginManager):
 
 @dataclass
 class Registry:
-    """The architectures, pre-tokenizers, samplers, ops, chat formats and projectors of the installed plugins.
+    """The architectures, pre-tokenizers, samplers, ops, chat formats, projectors and backends of the
+    installed plugins.
 
     Attributes
     ----------
@@ -96,6 +99,8 @@ class Registry:
         By name: forms of tool calls (`realizar.calls`), those of third parties.
     projectors : Mapping[str, Projector]
         By `clip.projector_type` name: vision encoders.
+    backends : Mapping[str, Callable]
+        By name: factories, called with `EngineParams` (docs/backends.md).
     origins : Mapping[str, str]
         "architecture NAME", "op NAME" and so on -> plugin name.
     broken : dict[str, str]
@@ -108,6 +113,7 @@ class Registry:
     ops: Mapping[str, OpSpec] = field(default_factory=dict)
     chat_formats: Mapping[str, Any] = field(default_factory=dict)
     projectors: Mapping[str, Projector] = field(default_factory=dict)
+    backends: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     _hooks: _Hooks = field(default_factory=_Hooks, init=False, repr=False, compare=False)
@@ -247,7 +253,7 @@ class _OnDemand(Mapping[str, T]):
 
     def __init__(self, table: Mapping[str, T], what: str, load: Callable[[str | None], None]) -> None:
         self._table, self._what, self._load = table, what, load
-        self._all = self._what if what == CHAT_FORMAT else None  # no shipped plugin has chat formats
+        self._all = self._what if what in THIRD_PARTY else None
 
     def __getitem__(self, name: str) -> T:
         if name not in self._table:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
+from realizar.errors import ParameterError
 
 if TYPE_CHECKING:
     from realizar.params import EngineParams
@@ -25,7 +27,7 @@ def _numpy(params: EngineParams) -> Backend:
 def _wgpu(params: EngineParams) -> Backend:
     from realizar.backends.wgpu.backend import WgpuBackend
 
-    return WgpuBackend()
+    return WgpuBackend(*gpus(params.device)[:1])
 
 
 BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": _numpy, "wgpu": _wgpu}
@@ -33,6 +35,29 @@ BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": 
 the kernels are imported early, since loading them later fails with an ImportError if memory is short."""
 
 
+def gpus(device: str) -> tuple[int, ...]:
+    """Return the numbers of the GPUs in `EngineParams.device`; none of "cpu" and "auto"."""
+    names = device.split(",") if device.startswith("gpu") else []
+    return tuple(int(name.partition(":")[2] or 0) for name in names)
+
+
+def maker(name: str) -> Callable[[EngineParams], Backend]:
+    """Return the function that creates a backend of this name, ours or that of a plugin.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    if name in BACKENDS:
+        return BACKENDS[name]
+    plugins: Mapping[str, Callable[[EngineParams], Backend]] = registry.default().backends
+    if name not in plugins:
+        known = " or ".join(map(repr, (*BACKENDS, *sorted(plugins))))
+        raise ParameterError(f"backend={name!r}: must be {known}; a plugin may bring others (docs/plugins.md)")
+    return plugins[name]
+
+
 def make(params: EngineParams) -> Backend:
-    """Return the backend for these params."""
-    return BACKENDS[params.backend](params)
+    """Return one backend that computes everything: that of the name, or of the first GPU of the device."""
+    return maker("wgpu" if gpus(params.device) else params.backend)(params)

@@ -17,7 +17,7 @@ from realizar import __version__, store
 from realizar._kernels import table
 from realizar.backends.cpu.threads import affinity, default_threads, read_kernel_file
 from realizar.backends.wgpu.device import open_device
-from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
+from realizar.planning.machine import f32_tops, int8_tops, read_gb_s
 from realizar.errors import RealizarError
 
 EXTRAS = {

@@ -14,8 +14,8 @@ from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan
 from realizar.backends.cpu.threads import default_threads
-from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
-from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
+from realizar.planning.floor import Floor, Rates, prompt_floor, step_floor
+from realizar.planning.machine import f32_tops, int8_tops, read_gb_s
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.runtime.batch import BLOCK
 

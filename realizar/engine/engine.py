@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from realizar import backends, forks
+from realizar import forks
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.engine.intake import Intake
 from realizar.engine.loop import EngineLoop, Waiting, leads_to
@@ -18,7 +18,8 @@ from realizar.engine.speculation import DraftBlockRunner, make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
 from realizar.engine.step import advance
 from realizar.engine.submissions import Submissions
-from realizar.errors import ParameterError, RealizarError, memory_for
+from realizar.errors import DeviceMemoryError, ParameterError, RealizarError, memory_for
+from realizar.planning.offload import choose as choose_devices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -77,6 +78,8 @@ class Engine(Submissions):
         Proposes draft tokens, if the params ask for speculative decoding.
     n_ctx : int
         Tokens of one sequence at most.
+    offload : Offload | None
+        Which devices compute the model; None if a backend was given.
     adapters : LoadedAdapters
         Those that requests may use.
     """
@@ -87,20 +90,17 @@ class Engine(Submissions):
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
         check_context(model.hp, self.n_ctx)
-        plan = model.plan()
-        has_drafts = draft is not None or params.speculate is not None or "draft" in model.graphs
-        make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
+        self.offload = choose_devices(model, params) if backend is None else None
         self._counts = StepCounts()
         self._turn = threading.Condition()  # replaced in a child of fork()
         self.stepper: int | None = None
         self._books = forks.Lock()
         self.is_closed = self._is_shut = False
         with ExitStack() as if_it_fails:
+            has_drafts = draft is not None or params.speculate is not None or "draft" in model.graphs
+            self.cache, self.runner = self._compiled(params, backend, has_drafts)
             if backend is None:
-                backend = backends.make(params)
-                if_it_fails.callback(backend.close)
-            self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend, has_drafts)
-            self.runner = make_runner(model, self.cache, params, backend)
+                if_it_fails.callback(self.runner.backend.close)
             self.speculator = make_speculator(params, self.runner, draft)
             self.scheduler = Scheduler(self.cache, params.max_waiting)
             self._intake = Intake(self.runner)
@@ -108,6 +108,24 @@ class Engine(Submissions):
             self.loop = EngineLoop(self)
             if_it_fails.pop_all()
         forks.in_child(self._after_fork)
+
+    def _compiled(self, params: EngineParams, given: Backend | None, has_drafts: bool) -> tuple[KVCache, Runner]:
+        """Return the cache and the runner; with fewer layers on GPUs, and a warning, if these have too little memory."""
+        model, plan = self.model, self.model.plan()
+        make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
+        while True:
+            backend = given if self.offload is None else self.offload.backend(params)
+            try:
+                room = replace(params, n_ctx=self.n_ctx)
+                cache = KVCache(plan.cache_groups, plan.states, room, backend, has_drafts)
+                return cache, make_runner(model, cache, params, backend)
+            except BaseException as error:
+                if self.offload is None:
+                    raise
+                backend.close()
+                if not isinstance(error, DeviceMemoryError):
+                    raise
+                self.offload = self.offload.fewer(error)
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-from realizar.params.checks import check, is_int
+from realizar.params.checks import as_tuple, check, is_int
 
 KVType: TypeAlias = Literal["f16", "f32", "int8", "q4"]
 """A type of the KV cache: docs/kernels.md defines them, docs/performance.md says which to take."""
@@ -18,7 +20,10 @@ Speculation: TypeAlias = Literal["ngram", "mtp"]
 """A kind of speculative decoding without a second model; see docs/speculation.md."""
 
 BackendName: TypeAlias = Literal["cpu", "numpy", "wgpu"]
-"""Name of a backend; see docs/backends.md."""
+"""Name of a backend that realizar has; plugins may bring others (docs/backends.md)."""
+
+DEVICES = re.compile(r"auto|cpu|gpu(:\d+)?|gpu:\d+(,gpu:\d+)+")
+TENSOR_DEVICE = re.compile(r"cpu|gpu(:\d+)?")
 
 
 def _begins_url(text: object) -> bool:
@@ -73,12 +78,22 @@ class EngineParams:
         Maximum draft tokens per sequence and step.
     max_waiting : int | None
         Maximum waiting requests; further ones raise a BusyError. None sets no limit.
-    backend : {"cpu", "numpy", "wgpu"}
-        "cpu": the C kernels; "numpy": the numpy definition of every op, which is slow; "wgpu": a GPU (extra `gpu`).
+    backend : str
+        "cpu": the C kernels; "numpy": the numpy definition of every op, which is slow; "wgpu": device="gpu"; or a
+        plugin's. Where it is not "cpu", `device` must be.
     mmproj : str | PathLike | None
         File with the encoder of pictures; None is one beside the model whose name fits.
     allow_urls : bool | sequence of str
         Whether remote pictures are read: all, none, or those whose URLs begin with one of these texts.
+    device : str
+        "cpu", "gpu" (the best one), "gpu:N" of `realizar devices`, several as "gpu:0,gpu:1", or "auto": a GPU where it
+        is faster.
+    n_gpu_layers : int | None
+        Layers that GPUs compute, the last ones; None is as many as their memory has room for.
+    n_cpu_moe : int
+        Layers, from the first, whose experts stay on the CPU.
+    tensor_devices : mapping or sequence of pairs
+        Regular expressions of tensor names -> "cpu", "gpu" or "gpu:N": where ops with these weights run.
 
     Raises
     ------
@@ -97,9 +112,13 @@ class EngineParams:
     draft: str | os.PathLike[str] | None = None
     n_draft: int = 31
     max_waiting: int | None = None
-    backend: BackendName = "cpu"
+    backend: str = "cpu"
     mmproj: str | os.PathLike[str] | None = None
     allow_urls: bool | tuple[str, ...] = False
+    device: str = "cpu"
+    n_gpu_layers: int | None = None
+    n_cpu_moe: int = 0
+    tensor_devices: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         n = self.n_threads
@@ -123,7 +142,8 @@ class EngineParams:
         known = rounded is None or (isinstance(rounded, str) and rounded in get_args(Activations))
         check(known, "activations", rounded, "'int8', 'int16', 'f32' or None")
         name, names = self.backend, get_args(BackendName)
-        check(isinstance(name, str) and name in names, "backend", name, " or ".join(map(repr, names)))
+        own = " or ".join(map(repr, names))
+        check(isinstance(name, str) and name != "", "backend", name, f"{own} or the name of a plugin's")
         path = self.mmproj
         check(path is None or isinstance(path, (str, os.PathLike)), "mmproj", path, "a path, or None")
         if isinstance(self.allow_urls, (list, set, frozenset)):
@@ -132,3 +152,31 @@ class EngineParams:
         known = isinstance(allowed, bool) or (isinstance(allowed, tuple) and all(map(_begins_url, allowed)))
         check(known, "allow_urls", allowed, "True, False, or a list of what allowed URLs begin with: 'https://HOST/'")
         check(isinstance(self.load, str) and self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")
+        self._check_devices()
+
+    def _check_devices(self) -> None:
+        device = self.device
+        known = isinstance(device, str) and DEVICES.fullmatch(device) is not None
+        check(known, "device", device, "'auto', 'cpu', 'gpu', 'gpu:N' of 'realizar devices', or 'gpu:0,gpu:1'")
+        check(device == "cpu" or self.backend == "cpu", "device", device, f"left out where backend={self.backend!r}")
+        n = self.n_gpu_layers
+        check(n is None or (is_int(n) and n >= 0), "n_gpu_layers", n, "an integer >= 0 or None")
+        check(not n or device != "cpu", "n_gpu_layers", n, "0 or None where device='cpu'; pass device='gpu' or 'auto'")
+        n = self.n_cpu_moe
+        check(is_int(n) and n >= 0, "n_cpu_moe", n, "an integer >= 0")
+        given: Any = self.tensor_devices
+        want = "regular expressions, each with 'cpu' or 'gpu:N'"
+        pairs = as_tuple("tensor_devices", given.items() if isinstance(given, Mapping) else given or (), want)
+        check(all(map(_names_tensors, pairs)), "tensor_devices", given, want)
+        object.__setattr__(self, "tensor_devices", tuple((str(pattern), str(where)) for pattern, where in pairs))
+
+
+def _names_tensors(pair: object) -> bool:
+    """Whether this is a pair of a regular expression and a device."""
+    if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+        return False
+    try:
+        re.compile(pair[0])
+    except re.error:
+        return False
+    return TENSOR_DEVICE.fullmatch(pair[1]) is not None

@@ -71,7 +71,7 @@ SAMPLING_HINTS = {
 }
 """Parameters of sampling in other libraries -> what to do here."""
 
-_BY_THREADS = "it runs on the CPU: n_threads is what there is to set"
+_BY_DEVICE = "pass device='gpu:0,gpu:1' to divide the layers among GPUs (docs/gpu.md)"
 _BY_FILE = "the file decides; leave it out"
 ENGINE_HINTS = {
     "max_model_len": "here it is n_ctx",
@@ -85,9 +85,12 @@ ENGINE_HINTS = {
     "enforce_eager": "there is no graph capture to turn off; leave it out",
     "trust_remote_code": "no code comes with a GGUF file; leave it out",
     "gpu_memory_utilization": "n_ctx and n_seqs determine the memory of the KV cache",
-    "tensor_parallel_size": _BY_THREADS,
-    "device": _BY_THREADS,
-    "n_gpu_layers": _BY_THREADS,
+    "tensor_parallel_size": _BY_DEVICE,
+    "pipeline_parallel_size": _BY_DEVICE,
+    "tensor_split": _BY_DEVICE,
+    "main_gpu": "pass device='gpu:N' (docs/gpu.md)",
+    "device_map": "pass device='auto', and tensor_devices for single tensors (docs/gpu.md)",
+    "override_tensor": "here it is tensor_devices",
     "dtype": _BY_FILE,
     "quantization": _BY_FILE,
     "tokenizer": _BY_FILE,

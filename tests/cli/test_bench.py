@@ -80,7 +80,7 @@ def test_depth_and_batch(realizar):
 
 def test_floor_of_a_step():
     """Weights count once for all sequences, K and V for each; the larger of read and compute time."""
-    from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
+    from realizar.planning.floor import Floor, Rates, prompt_floor, step_floor
 
     with LLM(QWEN, n_ctx=64, kv_type="f16", n_threads=1) as llm:
         engine, hp = llm.engine, llm.engine.model.hp

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from realizar._kernels import table
-from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
+from realizar.planning.machine import f32_tops, int8_tops, read_gb_s
 from tests.native import build
 
 pytestmark = pytest.mark.timing

@@ -31,7 +31,7 @@ KNOWN = {
     "realizar/pictures/deadline.py": ["Timer"],  # of one download, which a child does not go on with
     "realizar/server/run.py": ["ThreadPoolExecutor"],  # of the event loop, which does not run in a child
     "realizar/cli/batch_run.py": ["Semaphore"],  # bounds the requests in flight of one command, which forks nothing
-    "realizar/cli/machine.py": ["Barrier", "SimpleQueue"],  # of one measurement, which forks nothing
+    "realizar/planning/machine.py": ["Barrier", "SimpleQueue"],  # of one measurement, which forks nothing
     "realizar/_kernels/plan.pyx": ["Lock"],  # of a program: the engine rebinds programs if a thread was in a step
 }
 

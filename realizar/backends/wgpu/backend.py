@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from realizar.backends.numpy.backend import Weight
 from realizar.backends.wgpu.device import open_device
+from realizar.backends.wgpu.progress import upload_progress
 from realizar.backends.wgpu.program import WgpuProgram
 from realizar.backends.wgpu.storage import WgpuStorage
 from realizar.backends.wgpu.weights import Weights
@@ -82,7 +83,9 @@ class WgpuBackend:
             raise RealizarError(f"the wgpu backend needs its own storage, not a {type(storage).__name__}")
         self.device.check_process()
         floats = {name: self._floats.setdefault(id(tensor), Weight(tensor)) for name, tensor in tensors.items()}
-        program = WgpuProgram(plan, tensors, floats, self.device, self._weights, storage, params)
+        used = {name: tensors[name] for op in plan.ops for name in op.weights}
+        with upload_progress(self._weights.missing(used.values()), self.device.name) as self._weights.on_upload:
+            program = WgpuProgram(plan, tensors, floats, self.device, self._weights, storage, params)
         self._made.add(program)
         return program
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,6 +56,8 @@ class Weights:
     ----------
     n_bytes : int
         Device memory of all weights.
+    on_upload : callable | None
+        Called with the bytes of the file that have been uploaded since it was last called.
     unread, unwritten : wgpu buffer
         For bindings that a kernel does not use.
     """
@@ -64,7 +67,13 @@ class Weights:
         self._matrices: dict[tuple[int, ...], tuple[tuple[Tensor, ...], Matrix]] = {}  # tensors are kept with their ids
         self._vectors: dict[tuple[int, ...], tuple[tuple[Tensor, ...], Any]] = {}
         self.n_bytes = 0
+        self.on_upload: Callable[[int], None] | None = None
         self.unread, self.unwritten = device.buffer(16), device.buffer(16)
+
+    def missing(self, tensors: Iterable[Tensor]) -> int:
+        """Return the bytes in the file of those tensors that are not uploaded."""
+        known = {number for key in (*self._matrices, *self._vectors) for number in key}
+        return sum(tensor.data.nbytes for tensor in tensors if id(tensor) not in known)
 
     def fits(self, *tensors: Tensor) -> bool:
         """Whether a kernel can read these tensors as one matrix."""
@@ -128,7 +137,9 @@ class Weights:
         with ThreadPoolExecutor(min(len(chunks), MAX_THREADS, os.cpu_count() or 1)) as pool:
             for group in range(0, len(chunks), MAX_THREADS):  # no more chunks at a time than threads
                 some = pool.map(lambda rows: packed(rows, type_name), chunks[group : group + MAX_THREADS])
-                for start, planes in zip(starts[group:].tolist(), some, strict=False):
+                for start, rows, planes in zip(starts[group:].tolist(), chunks[group:], some, strict=False):
                     for name, array in planes.items():
                         self._device.gpu.queue.write_buffer(buffers[name], start * per_row[name], array)
+                    if self.on_upload is not None:
+                        self.on_upload(rows.nbytes)
         return buffers

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from realizar._kernels import probe, table
-from realizar.cli import machine
-from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
+from realizar.planning import machine
+from realizar.planning.machine import f32_tops, int8_tops, read_gb_s
 
 
 def test_read_bandwidth():
@@ -87,7 +87,7 @@ def test_peak_memory():
     """In a separate process, because an earlier peak of this one would hide part of the allocation."""
     code = (
         "import numpy as np\n"
-        "from realizar.cli.machine import peak_rss_bytes\n"
+        "from realizar.planning.machine import peak_rss_bytes\n"
         "before = peak_rss_bytes()\n"
         "block = np.ones(256 << 20, np.uint8)\n"
         "print(peak_rss_bytes() - before)\n"

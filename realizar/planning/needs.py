@@ -1,0 +1,145 @@
+"""What each member of a placement needs: bytes of weights, KV cache, states and values, and the work of a token."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import TYPE_CHECKING
+
+from realizar._kernels.rows import ACT_BLOCK
+from realizar.backends.wgpu.forms import row_bytes
+from realizar.params import kv_types
+from realizar.planning.floor import N_PLANES, Floor
+from realizar.runtime.batch import BLOCK
+from realizar.runtime.passes import FUSIONS
+from realizar.runtime.plan import assign_slots
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from realizar.backends.staged.placement import Placement
+    from realizar.graph import Cache
+    from realizar.model import Model
+    from realizar.params import EngineParams
+    from realizar.runtime.plan import Plan
+
+KV_BYTES = {"f32": 4.0, "f16": 2.0, "int8": 1.0625, "q4": 0.5625}
+"""Bytes of an element of the KV cache, scales included."""
+SNAPSHOT_BYTES = 512 << 20
+"""Most bytes of snapshots of states, as `engine.cache.kv_cache`; a snapshot is kept every SNAPSHOT_TOKENS."""
+SNAPSHOT_TOKENS = 256
+RESERVE = 64 << 20
+"""Bytes for kernels and what else the driver keeps."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes of a member in device memory, with weights in the form of the GPU, and its part of a decode step."""
+
+    weights: int
+    cache: int
+    values: int
+    step: Floor
+    n_ops: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all, and a reserve."""
+        return self.weights + self.cache + self.values + RESERVE
+
+
+def needs(model: Model, params: EngineParams, placement: Placement, n_ctx: int) -> dict[int, Needs]:
+    """Return what each member of a placement needs for the main program and the others.
+
+    Parameters
+    ----------
+    model : Model
+    params : EngineParams
+    placement : Placement
+    n_ctx : int
+        Tokens of a sequence; the KV cache of a decode step is taken to be half full.
+    """
+    activations = params.activations or model.default_activations
+    tensors: dict[int, set[str]] = defaultdict(set)
+    for name in model.graphs:
+        plan = model.plan(name, passes=FUSIONS)
+        for op, member in zip(plan.ops, placement.of_ops(plan), strict=True):
+            others = (*op.attrs.get("bias", ()), *op.attrs.get("scales", ()))
+            tensors[member].update((*op.weights, *(name for name in others if name is not None)))
+    plan = model.plan(passes=FUSIONS)
+    cache = _cache_bytes(plan, params, placement, n_ctx)
+    members = sorted({*tensors, *cache, *placement.of_ops(plan)})
+    steps = {member: _step(model, plan, placement, member, n_ctx, params.kv_type, activations) for member in members}
+    return {
+        member: Needs(
+            sum(_device_bytes(model, name) for name in tensors[member]), int(cache.get(member, 0)),
+            _value_bytes(plan, placement, member, params), *steps[member],
+        )
+        for member in members
+    }  # fmt: skip
+
+
+def _device_bytes(model: Model, name: str) -> int:
+    """Bytes of a tensor in the memory of a GPU."""
+    tensor = model.tensors[name]
+    k = tensor.shape[-1]
+    return prod(tensor.shape[:-1]) * (row_bytes(tensor.type, k) if len(tensor.shape) > 1 else 4 * k)
+
+
+def token_bytes(at: Cache, kv_type: object) -> float:
+    """Bytes of the keys and values of one token in one layer."""
+    k, v = (KV_BYTES[name] for name in kv_types(kv_type))
+    return at.n_head_kv * (at.head_dim_k * k + at.head_dim_v * v)
+
+
+def _cache_bytes(plan: Plan, params: EngineParams, placement: Placement, n_ctx: int) -> dict[int, float]:
+    out: dict[int, float] = defaultdict(float)
+    for group in plan.cache_groups:
+        n = min(n_ctx, group.window + params.n_batch + BLOCK) if group.window else n_ctx
+        for at in group.layers:
+            out[placement.of_key(at.key)] += params.n_seqs * BLOCK * ceil(n / BLOCK) * token_bytes(at, params.kv_type)
+    slot = sum(4 * prod(at.shape) for at in plan.states)
+    if slot:
+        n_slots = 2 * params.n_seqs + min(params.n_seqs * (n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // slot)
+        for state in plan.states:
+            out[placement.of_key(state.key)] += n_slots * 4 * prod(state.shape)
+    return out
+
+
+def _value_bytes(plan: Plan, placement: Placement, member: int, params: EngineParams) -> int:
+    """Bytes of the values of a step: slots of the ops of this member, logits for each sequence."""
+    members = placement.of_ops(plan)
+    life: dict[Hashable, tuple[int, int]] = {}
+    for index, op in enumerate(plan.ops):
+        if members[index] == member:
+            for i in (*op.inputs, *op.outputs):
+                root = plan.views[i].root
+                life[root] = (life.get(root, (index, index))[0], index)
+    of_rows = {root: span for root, span in life.items() if not plan.views[root].m_rows}  # type: ignore[index]
+    width = {root: 4 * plan.views[root].n for root in life}  # type: ignore[index]
+    few = sum(width[root] for root in life if root not in of_rows)
+    return params.n_batch * sum(assign_slots(of_rows, width).width) + params.n_seqs * few
+
+
+def _step(
+    model: Model, plan: Plan, placement: Placement, member: int, n_ctx: int, kv_type: object, activations: str
+) -> tuple[Floor, int]:  # fmt: skip
+    """Return the floor of the ops of a member in a step of one token, and their number."""
+    n_bytes = int8 = f32 = 0.0
+    n_ops = 0
+    for op, where in zip(plan.ops, placement.of_ops(plan), strict=True):
+        if where != member or op.spec.is_override:
+            continue
+        n_ops += 1
+        for name, use in model.uses(plan, op):
+            n_bytes += use.share(1) * model.tensors[name].data.nbytes
+            rounded = activations != "f32" and ACT_BLOCK[model.tensors[name].type] and use.operand != "float"
+            int8 += 2 * N_PLANES[activations] * use.multiply_adds if rounded else 0
+            f32 += 0 if rounded else 2 * use.multiply_adds
+        if op.attrs.get("cache") is not None:
+            group, at = plan.cache(op.attrs["cache"])
+            window = plan.cache_groups[group].window
+            n_bytes += min(n_ctx / 2, window or n_ctx / 2) * token_bytes(at, kv_type)
+    n_bytes += sum(8 * prod(at.shape) for at in plan.states if placement.of_key(at.key) == member)
+    return Floor(n_bytes, int8, f32), n_ops

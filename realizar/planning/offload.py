@@ -1,0 +1,244 @@
+"""Offload: which layers of a model GPUs compute, and the backend that computes them and the others."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from realizar import backends
+from realizar.backends.staged.backend import StagedBackend
+from realizar.backends.staged.placement import Placement
+from realizar.errors import DeviceError, DeviceMemoryError, ParameterError, RealizarError
+from realizar.planning.device_rates import rates_of
+from realizar.planning.needs import needs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realizar.backends.wgpu.adapters import Adapter
+    from realizar.model import Model
+    from realizar.params import EngineParams
+    from realizar.planning.device_rates import DeviceRates
+    from realizar.planning.needs import Needs
+    from realizar.runtime.backend import Backend
+
+CPU = "cpu"
+USABLE = 0.95
+"""Part of a GPU's memory that a model may take where the driver does not say how much is free."""
+
+
+@dataclass(frozen=True)
+class Offload:
+    """Where a model is computed.
+
+    Attributes
+    ----------
+    gpus : tuple of str
+        Devices "gpu:N" that have layers, in the order of their layers; empty: everything is on the CPU.
+    n_layer, n_gpu_layers : int
+        Layers of the model, and how many of them, the last ones, GPUs compute. All of them: the embedding is there too.
+    shares : tuple of float
+        Of the GPUs, how many of the layers each gets.
+    n_cpu_moe : int
+        Layers, from the first, whose experts stay on the CPU.
+    tensors : tuple of (str, str)
+        Regular expressions of tensor names -> devices.
+    """
+
+    gpus: tuple[str, ...]
+    n_layer: int
+    n_gpu_layers: int
+    shares: tuple[float, ...] = (1.0,)
+    n_cpu_moe: int = 0
+    tensors: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The devices of the members of the staged backend."""
+        return (CPU, *self.gpus)
+
+    @property
+    def placement(self) -> Placement:
+        """The placement of ops on `members`."""
+        n_cpu = self.n_layer - self.n_gpu_layers
+        whole, ends, sum_of_shares = [0] * n_cpu, 0.0, sum(self.shares)
+        for number, share in enumerate(self.shares[: len(self.gpus)], 1):
+            ends += share * self.n_gpu_layers / sum_of_shares
+            whole += [number] * (n_cpu + round(ends) - len(whole))
+        tensors = [(pattern, self.members.index(device)) for pattern, device in self.tensors]
+        if self.n_cpu_moe:
+            layers = "|".join(map(str, range(self.n_cpu_moe)))
+            tensors.append((rf"blk\.({layers})\.ffn_.*_(ch)?exps", 0))
+        last = len(self.gpus) if self.n_gpu_layers else 0
+        return Placement(tuple(whole), 0 if n_cpu or not last else 1, last, tuple(tensors))
+
+    @property
+    def only(self) -> str | None:
+        """The device that computes everything, if it is one."""
+        if not self.gpus or (not self.n_gpu_layers and not self.tensors):
+            return CPU
+        is_whole = self.n_gpu_layers == self.n_layer and not self.tensors and not self.n_cpu_moe
+        return self.gpus[0] if is_whole and len(self.gpus) == 1 else None
+
+    def backend(self, params: EngineParams) -> Backend:
+        """Return a backend that computes the model so; raises like the backends of the devices."""
+        if self.only is not None:
+            return _member(self.only, params)
+        made: list[Backend] = []
+        try:
+            for device in self.members:
+                made.append(_member(device, params))
+        except BaseException:
+            for member in made:
+                member.close()
+            raise
+        return StagedBackend(made, self.placement)
+
+    def fewer(self, error: DeviceMemoryError) -> Offload:
+        """Return this with fewer layers on the GPUs, for which there was no memory; warns of it.
+
+        Raises
+        ------
+        DeviceMemoryError
+            The one given, if there is no layer left to move.
+        """
+        if not self.n_gpu_layers:
+            raise error
+        n = self.n_gpu_layers * 3 // 4
+        warnings.warn(
+            f"{error}; trying n_gpu_layers={n} of {self.n_layer} instead of {self.n_gpu_layers}", stacklevel=4
+        )
+        return replace(self, n_gpu_layers=n)
+
+    def __str__(self) -> str:
+        """One line that says what is computed where."""
+        if self.only is not None:
+            return f"{self.only}: all {self.n_layer} layers"
+        layers = self.placement.layers
+        parts = [
+            f"{device}: {_spans([i for i, member in enumerate(layers) if member == number])}"
+            for number, device in enumerate(self.members)
+            if number in layers
+        ]  # fmt: skip
+        if self.n_cpu_moe:
+            parts.append(f"experts of the first {self.n_cpu_moe} layers on the CPU")
+        parts += [f"{pattern} on {device}" for pattern, device in self.tensors]
+        return "; ".join(parts)
+
+
+def choose(model: Model, params: EngineParams) -> Offload:
+    """Return where a model is to be computed, by the params: as many layers on GPUs as their memory has room for.
+
+    Raises
+    ------
+    ParameterError
+        If a tensor's device is none of the model's.
+    RealizarError, DeviceError
+        If a GPU that was asked for by name cannot be used.
+    """
+    n_layer = model.hp.n_layer
+    on_cpu = Offload((), n_layer, 0)
+    if params.device == "auto":
+        return _auto(model, params, on_cpu)
+    numbers = backends.gpus(params.device)
+    return _on(numbers, model, params) if numbers else on_cpu
+
+
+def _on(numbers: Sequence[int], model: Model, params: EngineParams) -> Offload:
+    """Return the offload to these GPUs."""
+    from realizar.backends.wgpu.device import list_adapters, open_device
+
+    for number in numbers:
+        open_device(number)  # raises if it cannot be used
+    known = list_adapters()
+    return _placed([known[number] for number in numbers], model, params)
+
+
+def _placed(adapters: Sequence[Adapter], model: Model, params: EngineParams) -> Offload:
+    memory = [_usable(adapter) for adapter in adapters]
+    shares = tuple(map(float, memory)) if all(memory) else (1.0,) * len(memory)  # type: ignore[arg-type]
+    gpus, n_layer = tuple(f"gpu:{adapter.number}" for adapter in adapters), model.hp.n_layer
+    tensors = tuple((pattern, gpus[0] if where == "gpu" else where) for pattern, where in params.tensor_devices)
+    for pattern, where in tensors:
+        if where not in (CPU, *gpus):
+            raise ParameterError(f"tensor_devices: {pattern!r} is to be on {where}, but device={params.device!r}")
+    make = partial(Offload, gpus, n_layer, shares=shares, n_cpu_moe=params.n_cpu_moe, tensors=tensors)
+    if params.n_gpu_layers is not None:
+        return make(min(params.n_gpu_layers, n_layer))
+    low, high = 0, n_layer  # the most layers for which there is room lie between
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _fits(make(middle), memory, model, params):
+            low = middle
+        else:
+            high = middle - 1
+    return make(low)
+
+
+def _fits(offload: Offload, memory: Sequence[int | None], model: Model, params: EngineParams) -> bool:
+    found = device_needs(offload, model, params)
+    limits = dict(zip(offload.gpus, memory, strict=True))  # a GPU that is named twice counts by itself each time
+    return all(
+        limits.get(device) is None or each.n_bytes <= limits[device]  # type: ignore[operator]
+        for device, each in found
+        if device != CPU
+    )
+
+
+def device_needs(offload: Offload, model: Model, params: EngineParams) -> list[tuple[str, Needs]]:
+    """Return what each device needs."""
+    n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
+    found = needs(model, params, offload.placement, n_ctx)
+    return [(offload.members[number], each) for number, each in found.items()]
+
+
+DEFAULT_N_CTX = 4096
+"""As `engine.engine`."""
+
+
+def step_seconds(offload: Offload, model: Model, params: EngineParams, rates: dict[str, DeviceRates]) -> float:
+    """Return the seconds of a decode step of one sequence, at least: those of all devices, one after another."""
+    total = 0.0
+    for device, each in device_needs(offload, model, params):
+        own = rates[device]
+        total += each.step.seconds(own.rates) + own.op_s * each.n_ops + own.step_s
+    return total
+
+
+def _auto(model: Model, params: EngineParams, on_cpu: Offload) -> Offload:
+    """Return the offload to the best GPU if it is a real one, and faster unless the number of layers is given."""
+    from realizar.backends.wgpu.device import list_adapters
+
+    try:
+        best = next((adapter for adapter in list_adapters() if not adapter.is_software), None)
+    except RealizarError:  # no package, no driver, a forked process
+        return on_cpu
+    if best is None:
+        return on_cpu
+    try:
+        there = _placed([best], model, params)
+        if params.n_gpu_layers is not None:
+            return there
+        rates = {device: rates_of(device, params.n_threads) for device in there.members}
+    except DeviceError:
+        return on_cpu
+    speeds = [step_seconds(each, model, params, rates) for each in (on_cpu, there)]
+    return there if speeds[1] < speeds[0] else on_cpu
+
+
+def _usable(adapter: Adapter) -> int | None:
+    """Bytes of a GPU's memory that a model may take; None if unknown."""
+    if adapter.free_bytes is not None:
+        return adapter.free_bytes
+    return None if adapter.memory_bytes is None else int(USABLE * adapter.memory_bytes)
+
+
+def _member(device: str, params: EngineParams) -> Backend:
+    return backends.make(replace(params, device=device, n_gpu_layers=None, tensor_devices=()))
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Return consecutive layers as text."""
+    return f"layers {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"layer {numbers[0]}"
