@@ -12,6 +12,7 @@ from realizar.cli import (
     compare,
     control_vector,
     convert,
+    devices,
     doctor,
     gguf,
     imatrix,
@@ -31,13 +32,13 @@ from realizar.cli import list as list_
 
 app = typer.Typer(
     name="realizar",
-    help="Run GGUF language models on the CPU at the limit of the hardware.",
+    help="Run GGUF language models on CPUs and GPUs at the limit of the hardware.",
     epilog='Example: realizar run "Why is the sky blue?"',
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
     run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, perplexity, compare,
-    imatrix, control_vector, bench, doctor,
+    imatrix, control_vector, bench, doctor, devices,
 )  # fmt: skip
 for module in COMMANDS:
     app.command(module.__name__.rpartition(".")[2].replace("_", "-"), epilog=module.EXAMPLE)(module.command)

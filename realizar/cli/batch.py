@@ -45,6 +45,9 @@ def command(
     kv_type: served.KVType = None,
     activations: options.RoundedTo = None,
     speculate: served.Speculate = None,
+    device: served.Device = None,
+    n_gpu_layers: served.GPULayers = None,
+    n_cpu_moe: served.CPUExperts = None,
 ) -> None:
     """Answer requests of OpenAI's Batch API, many at once: chat completions, completions, responses, embeddings.
 
@@ -52,6 +55,7 @@ def command(
     """
     own = {"models": model or [options.MODEL], "alias": alias, "memory": memory, "n_threads": n_threads, "n_ctx": n_ctx}
     own |= {"n_seqs": n_seqs, "n_batch": n_batch, "kv_type": kv_type, "activations": activations}
+    own |= {"device": device, "n_gpu_layers": n_gpu_layers, "n_cpu_moe": n_cpu_moe}
     settings = served.settings("batch", own | {"speculate": speculate})
     from realizar.cli.batch_run import BatchRun
 

@@ -40,6 +40,9 @@ def command(
     batch: Annotated[int | None, Option(min=1, help="Sequences decoded together.", show_default="1")] = None,
     activations: options.RoundedTo = None,
     backend: options.Backend = "cpu",
+    device: options.Device = "cpu",
+    n_gpu_layers: options.GPULayers = None,
+    n_cpu_moe: options.CPUExperts = 0,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure load, prefill and decode, and the machine's read bandwidth and int8 rate, in one run."""
@@ -52,6 +55,9 @@ def command(
         "batch": batch,
         "activations": activations,
         "backend": backend,
+        "device": device,
+        "n_gpu_layers": n_gpu_layers,
+        "n_cpu_moe": n_cpu_moe,
     }
     base = CONFIGS[config] if config else Config()
     chosen = replace(base, **{name: value for name, value in options_set.items() if value is not None})
@@ -71,6 +77,7 @@ def _lines(m: Measurement) -> list[str]:
     each = f" for each of {c.batch} sequences" if c.batch > 1 else ""
     peak = "not reported by this system" if m.peak_rss_bytes is None else f"{m.peak_rss_bytes / 1e6:.0f} MB"
     lines = [
+        f"devices  {m.devices}",
         f"model    {m.model_bytes / 1e6:.1f} MB, of which a decode step reads {m.bytes_per_token / 1e6:.1f} MB",
         f"machine  {m.n_threads} threads, {m.isa}; reads {m.read_gb_s:.1f} GB/s,"
         f" multiplies int8 at {m.int8_tops:.3f} and f32 at {m.f32_tops:.3f} TOPS",

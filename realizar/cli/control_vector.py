@@ -21,6 +21,7 @@ def command(
     n_ctx: Annotated[int, Option("--n-ctx", min=4, help="Maximum tokens of a text.")] = 512,
     n_threads: options.Threads = None,
     backend: options.Backend = "cpu",
+    device: options.Device = "cpu",
 ) -> None:
     """Write a control vector, which leads from the negative texts to the positive ones (docs/adapters.md)."""
     from realizar.gguf import GGUFFile
@@ -33,7 +34,8 @@ def command(
         check_target(out, (path, positive, negative))
     texts = [[line for line in reading.read(name).splitlines() if line.strip()] for name in (positive, negative)]
     with options.usage_errors():
-        vectors = make_control_vector(path, *texts, n_ctx=n_ctx, n_threads=n_threads, backend=backend)
+        how = {"backend": backend, "device": device}
+        vectors = make_control_vector(path, *texts, n_ctx=n_ctx, n_threads=n_threads, **how)
     with GGUFFile(path) as file:
         write_control_vector(out, vectors, file.architecture)
     print(f"{out}: {len(vectors)} layers, {len(texts[0])} pairs of texts")

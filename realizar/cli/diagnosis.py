@@ -17,7 +17,7 @@ from realizar import __version__, store
 from realizar._kernels import table
 from realizar.backends.cpu.threads import affinity, default_threads, read_kernel_file
 from realizar.backends.wgpu.device import open_device
-from realizar.planning.machine import f32_tops, int8_tops, read_gb_s
+from realizar.planning.machine import f32_tops, host_memory, int8_tops, read_gb_s
 from realizar.errors import RealizarError
 
 EXTRAS = {
@@ -114,7 +114,7 @@ def examine_machine(root: Path = Path("/")) -> Machine:
         Directory that contains sys and proc.
     """
     found, level = default_threads(root), table.current()
-    memory = _memory(root)
+    memory = host_memory(root)
     return Machine(
         cpu=_cpu_name(root),
         levels=table.available(),
@@ -226,12 +226,6 @@ def _adapter() -> str:
 def _cpu_name(root: Path) -> str:
     name = re.search(r"^model name\s*:\s*(.+)$", read_kernel_file(root / "proc/cpuinfo"), re.MULTILINE)
     return name[1] if name else platform.processor() or platform.machine()
-
-
-def _memory(root: Path) -> dict[str, int]:
-    """Return the lines of Linux's /proc/meminfo, in bytes; empty on other systems."""
-    lines = re.findall(r"^(\w+):\s+(\d+) kB$", read_kernel_file(root / "proc/meminfo"), re.MULTILINE)
-    return {name: int(kib) * 1024 for name, kib in lines}
 
 
 def _free_bytes(folder: Path) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,11 @@ def load(model: str, engine: EngineParams) -> LLM:
     from realizar.llm import LLM
 
     path = store.resolve(model)
-    with spinner(f"loading {model}"):
+    shown = spinner(f"loading {model}") if engine.device == "cpu" else nullcontext()  # GPUs show what is uploaded
+    with shown:
         llm = LLM(path, **asdict(engine))
+        if engine.device != "cpu":
+            print(f"devices: {llm.engine.offload}", file=sys.stderr)
         try:
             llm.tokenize("")  # builds the tokenizer
         except BaseException:

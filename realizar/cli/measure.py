@@ -18,7 +18,7 @@ from realizar.cli.workload import DECODE_PROMPT, Workload
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
-    from realizar.params import Activations, BackendName
+    from realizar.params import Activations
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Config:
         Sequences decoded together.
     activations : str | None
         See EngineParams; in a Measurement, the resolved value.
-    backend : str
+    backend, device : str
+    n_gpu_layers, n_cpu_moe : int
         See EngineParams.
     warm_up, runs : int
         Number of warm-up runs and of measured runs.
@@ -50,7 +51,10 @@ class Config:
     depth: int = 0
     batch: int = 1
     activations: Activations | None = None
-    backend: BackendName = "cpu"
+    backend: str = "cpu"
+    device: str = "cpu"
+    n_gpu_layers: int | None = None
+    n_cpu_moe: int = 0
     warm_up: int = 1
     runs: int = 3
     seed: int = 0
@@ -73,6 +77,8 @@ class Measurement:
     config : Config
     model_bytes, bytes_per_token, kv_bytes : int
         Size of the file; bytes of weights read by a decode step; size of the KV cache.
+    devices : str
+        What is computed where.
     n_threads : int
     isa : str
         ISA level of the kernels.
@@ -113,6 +119,7 @@ class Measurement:
     step_ms_p99: float | None
     peak_rss_bytes: int | None
     kv_bytes: int
+    devices: str
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,7 @@ def measure(path: Path, n_threads: int | None, config: Config) -> Measurement:
     n_ctx = Workload.n_ctx(config.depth, config.batch, config.n_prompt, config.n_generate)
     with LLM(
         path, n_threads=n_threads, n_seqs=config.batch, n_ctx=n_ctx, activations=config.activations,
-        backend=config.backend,
+        backend=config.backend, device=config.device, n_gpu_layers=config.n_gpu_layers, n_cpu_moe=config.n_cpu_moe,
     ) as llm:  # fmt: skip
         llm.tokenize("")
         load_s = time.perf_counter() - begin
@@ -181,6 +188,7 @@ def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) ->
         **_decode(engine, runs, config),
         peak_rss_bytes=peak_rss_bytes(),
         kv_bytes=engine.cache.n_bytes,
+        devices=str(engine.offload),
     )
 
 

@@ -79,8 +79,41 @@ RoundedTo = _engine(
     Activations | None, "--activations", help="Type to which activations are rounded; f32 is slow.",
     show_default="int16 for small models, else int8",
 )  # fmt: skip
+
+
+def backend_name(name: str) -> str:
+    """Check the name of a backend, ours or a plugin's."""
+    if name not in get_args(BackendName):
+        from realizar import backends
+
+        with usage_errors():
+            backends.maker(name)
+    return name
+
+
+def tensor_device(text: str) -> tuple[str, str]:
+    """Parse PATTERN=DEVICE."""
+    pattern, _, device = text.rpartition("=")
+    if not pattern:
+        raise BadParameter(f"{text!r} must be PATTERN=DEVICE, such as 'ffn_.*_exps=cpu'")
+    return pattern, device
+
+
 Backend = _engine(
-    BackendName, "--backend", help="What computes: the C kernels, a GPU (extra gpu), or numpy alone, which is slow."
+    str, "--backend", help="What computes: the C kernels (cpu), numpy alone, which is slow, or a plugin's.",
+    metavar="NAME", callback=lambda name: name if name is None else backend_name(name),
+)  # fmt: skip
+Device = _engine(
+    str, "--device", help="Where: cpu; gpu or gpu:N of 'realizar devices'; gpu:0,gpu:1; or auto, the faster one.",
+    metavar="DEVICE",
+)  # fmt: skip
+GPULayers = _engine(
+    int | None, "-ngl", "--n-gpu-layers", help="Layers that GPUs compute, the last ones.", show_default="what fits"
+)  # fmt: skip
+CPUExperts = _engine(int, "--n-cpu-moe", help="Layers, from the first, whose experts stay on the CPU.")
+TensorDevices = _engine(
+    list[Any] | None, "-ot", "--tensor-device", parser=tensor_device, metavar="PATTERN=DEVICE",
+    help="Where products with tensors of this pattern run, such as 'ffn_.*_exps=cpu'; may be repeated.",
 )  # fmt: skip
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
@@ -166,6 +199,10 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "backend": (Backend, "cpu"),
+    "device": (Device, "cpu"),
+    "n_gpu_layers": (GPULayers, None),
+    "n_cpu_moe": (CPUExperts, 0),
+    "tensor_devices": (TensorDevices, None),
     "load": (_engine(Literal["mmap", "read"], "--load", help="Map the file, or read it into memory."), "mmap"),
 }
 

@@ -57,6 +57,12 @@ def command(
     kv_type: served.KVType = None,
     activations: options.RoundedTo = None,
     speculate: served.Speculate = None,
+    device: served.Device = None,
+    n_gpu_layers: served.GPULayers = None,
+    n_cpu_moe: served.CPUExperts = None,
+    tensor_device: Annotated[
+        _Words, Option("-ot", "--tensor-device", help="Where products with such tensors run.", metavar="PATTERN=DEVICE")
+    ] = None,
     mmproj: Annotated[
         _Words, Option(help="File with the encoder of pictures, of the first model or MODEL=FILE.", metavar="FILE")
     ] = None,

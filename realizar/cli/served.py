@@ -23,6 +23,13 @@ Context = Annotated[int | None, Option("--n-ctx", help="Tokens of context.", sho
 Sequences = Annotated[int | None, Option(help="Contexts that the KV cache holds.", show_default="4")]
 Batch = Annotated[int | None, Option(help="Tokens computed in one step.", show_default="512")]
 KVType = Annotated[str | None, Option(help="Type of the KV cache.", metavar="TYPE[/TYPE]", show_default="f16")]
+Device = Annotated[
+    str | None, Option(help="cpu, gpu, gpu:N of 'realizar devices', gpu:0,gpu:1, or auto.", show_default="cpu")
+]  # fmt: skip
+GPULayers = Annotated[
+    int | None, Option("-ngl", "--n-gpu-layers", help="Layers that GPUs compute, the last.", show_default="what fits")
+]
+CPUExperts = Annotated[int | None, Option(help="Layers, from the first, with experts on the CPU.", show_default="0")]
 Speculate = Annotated[Literal["ngram"] | None, Option(help="Speculative decoding by prompt lookup.")]
 
 

@@ -18,8 +18,8 @@ from realizar.engine.speculation import DraftBlockRunner, make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
 from realizar.engine.step import advance
 from realizar.engine.submissions import Submissions
-from realizar.errors import DeviceMemoryError, ParameterError, RealizarError, memory_for
-from realizar.planning.offload import choose as choose_devices
+from realizar.errors import ParameterError, RealizarError, memory_for
+from realizar.planning import offload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Request")
 
-DEFAULT_N_CTX = 4096
-"""Context where the user names none and the model's own is longer."""
 STACK_FRAMES = 100
 """Depth of calls that a step needs at most: a thread with less stack left must not begin a step of others' requests."""
 
@@ -88,9 +86,9 @@ class Engine(Submissions):
         self, model: Model, params: EngineParams, draft: Model | None = None, backend: Backend | None = None
     ) -> None:
         self.model = model
-        self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
+        self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, offload.DEFAULT_N_CTX)
         check_context(model.hp, self.n_ctx)
-        self.offload = choose_devices(model, params) if backend is None else None
+        self.offload: offload.Offload | None = None
         self._counts = StepCounts()
         self._turn = threading.Condition()  # replaced in a child of fork()
         self.stepper: int | None = None
@@ -110,22 +108,18 @@ class Engine(Submissions):
         forks.in_child(self._after_fork)
 
     def _compiled(self, params: EngineParams, given: Backend | None, has_drafts: bool) -> tuple[KVCache, Runner]:
-        """Return the cache and the runner; with fewer layers on GPUs, and a warning, if these have too little memory."""
-        model, plan = self.model, self.model.plan()
+        """Return the cache and the runner of a backend, by default that of the devices which the params ask for."""
+        model, plan, room = self.model, self.model.plan(), replace(params, n_ctx=self.n_ctx)
         make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
-        while True:
-            backend = given if self.offload is None else self.offload.backend(params)
-            try:
-                room = replace(params, n_ctx=self.n_ctx)
-                cache = KVCache(plan.cache_groups, plan.states, room, backend, has_drafts)
-                return cache, make_runner(model, cache, params, backend)
-            except BaseException as error:
-                if self.offload is None:
-                    raise
-                backend.close()
-                if not isinstance(error, DeviceMemoryError):
-                    raise
-                self.offload = self.offload.fewer(error)
+
+        def make(backend: Backend) -> tuple[KVCache, Runner]:
+            cache = KVCache(plan.cache_groups, plan.states, room, backend, has_drafts)
+            return cache, make_runner(model, cache, params, backend)
+
+        if given is not None:
+            return make(given)
+        self.offload, _, made = offload.compiled(offload.choose(model, params), params, make)
+        return made
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:

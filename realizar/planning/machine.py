@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels import probe
+from realizar.backends.cpu.threads import read_kernel_file
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -69,6 +71,12 @@ def int8_tops(isa: str, n_threads: int) -> float:
 def f32_tops(isa: str, n_threads: int) -> float:
     """Measure the rate of float32 multiply-adds in registers; otherwise like `int8_tops`."""
     return _tops(partial(probe.f32_macs, isa=isa), n_threads)
+
+
+def host_memory(root: Path = Path("/")) -> dict[str, int]:
+    """Return the lines of Linux's /proc/meminfo, in bytes; empty on other systems."""
+    lines = re.findall(r"^(\w+):\s+(\d+) kB$", read_kernel_file(root / "proc/meminfo"), re.MULTILINE)
+    return {name: int(kib) * 1024 for name, kib in lines}
 
 
 def peak_rss_bytes() -> int | None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from realizar import backends
 from realizar.backends.staged.backend import StagedBackend
 from realizar.backends.staged.placement import Placement
-from realizar.errors import DeviceError, DeviceMemoryError, ParameterError, RealizarError
+from realizar.errors import DeviceMemoryError, ParameterError, RealizarError
 from realizar.planning.device_rates import rates_of
 from realizar.planning.needs import needs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from realizar.backends.wgpu.adapters import Adapter
     from realizar.model import Model
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
     from realizar.planning.needs import Needs
     from realizar.runtime.backend import Backend
 
+T = TypeVar("T")
+
+_log = logging.getLogger("realizar.devices")
+
 CPU = "cpu"
+DEFAULT_N_CTX = 4096
+"""Context where the user names none and the model's own is longer."""
 USABLE = 0.95
 """Part of a GPU's memory that a model may take where the driver does not say how much is free."""
 
@@ -45,6 +52,10 @@ class Offload:
         Layers, from the first, whose experts stay on the CPU.
     tensors : tuple of (str, str)
         Regular expressions of tensor names -> devices.
+    names : tuple of str
+        Of the GPUs.
+    why : str
+        Why device="auto" chose this.
     """
 
     gpus: tuple[str, ...]
@@ -53,6 +64,8 @@ class Offload:
     shares: tuple[float, ...] = (1.0,)
     n_cpu_moe: int = 0
     tensors: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
+    why: str = ""
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -114,18 +127,35 @@ class Offload:
 
     def __str__(self) -> str:
         """One line that says what is computed where."""
-        if self.only is not None:
-            return f"{self.only}: all {self.n_layer} layers"
-        layers = self.placement.layers
-        parts = [
-            f"{device}: {_spans([i for i, member in enumerate(layers) if member == number])}"
-            for number, device in enumerate(self.members)
-            if number in layers
-        ]  # fmt: skip
+        layers, parts = self.placement.layers, []
+        for number, device in enumerate(self.members):
+            if own := [i for i, member in enumerate(layers) if member == number]:
+                name = f" ({self.names[number - 1]})" if number and self.names else ""
+                parts.append(f"{device}{name}: {_spans(own, self.n_layer)}")
         if self.n_cpu_moe:
             parts.append(f"experts of the first {self.n_cpu_moe} layers on the CPU")
         parts += [f"{pattern} on {device}" for pattern, device in self.tensors]
-        return "; ".join(parts)
+        return "; ".join(parts) + (f" ({self.why})" if self.why else "")
+
+
+def compiled(offload: Offload, params: EngineParams, make: Callable[[Backend], T]) -> tuple[Offload, Backend, T]:
+    """Return what a function makes of the backend of an offload; with fewer layers on GPUs while it lacks memory.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If there is too little memory even with no layer on them.
+    """
+    while True:
+        backend = offload.backend(params)
+        try:
+            return offload, backend, make(backend)
+        except DeviceMemoryError as error:
+            backend.close()
+            offload = offload.fewer(error)
+        except BaseException:
+            backend.close()
+            raise
 
 
 def choose(model: Model, params: EngineParams) -> Offload:
@@ -138,12 +168,19 @@ def choose(model: Model, params: EngineParams) -> Offload:
     RealizarError, DeviceError
         If a GPU that was asked for by name cannot be used.
     """
-    n_layer = model.hp.n_layer
-    on_cpu = Offload((), n_layer, 0)
-    if params.device == "auto":
-        return _auto(model, params, on_cpu)
     numbers = backends.gpus(params.device)
-    return _on(numbers, model, params) if numbers else on_cpu
+    if params.device == "auto":
+        found = _auto(model, params)
+    else:
+        found = _on(numbers, model, params) if numbers else on_cpu(model)
+    if params.device != CPU:
+        _log.info("%s is computed by %s", model.file.path.name, found)
+    return found
+
+
+def on_cpu(model: Model, why: str = "") -> Offload:
+    """Return that everything is computed on the CPU."""
+    return Offload((), model.hp.n_layer, 0, why=why)
 
 
 def _on(numbers: Sequence[int], model: Model, params: EngineParams) -> Offload:
@@ -164,7 +201,8 @@ def _placed(adapters: Sequence[Adapter], model: Model, params: EngineParams) -> 
     for pattern, where in tensors:
         if where not in (CPU, *gpus):
             raise ParameterError(f"tensor_devices: {pattern!r} is to be on {where}, but device={params.device!r}")
-    make = partial(Offload, gpus, n_layer, shares=shares, n_cpu_moe=params.n_cpu_moe, tensors=tensors)
+    names = tuple(adapter.name for adapter in adapters)
+    make = partial(Offload, gpus, n_layer, shares=shares, n_cpu_moe=params.n_cpu_moe, tensors=tensors, names=names)
     if params.n_gpu_layers is not None:
         return make(min(params.n_gpu_layers, n_layer))
     low, high = 0, n_layer  # the most layers for which there is room lie between
@@ -194,10 +232,6 @@ def device_needs(offload: Offload, model: Model, params: EngineParams) -> list[t
     return [(offload.members[number], each) for number, each in found.items()]
 
 
-DEFAULT_N_CTX = 4096
-"""As `engine.engine`."""
-
-
 def step_seconds(offload: Offload, model: Model, params: EngineParams, rates: dict[str, DeviceRates]) -> float:
     """Return the seconds of a decode step of one sequence, at least: those of all devices, one after another."""
     total = 0.0
@@ -207,25 +241,25 @@ def step_seconds(offload: Offload, model: Model, params: EngineParams, rates: di
     return total
 
 
-def _auto(model: Model, params: EngineParams, on_cpu: Offload) -> Offload:
+def _auto(model: Model, params: EngineParams) -> Offload:
     """Return the offload to the best GPU if it is a real one, and faster unless the number of layers is given."""
     from realizar.backends.wgpu.device import list_adapters
 
     try:
         best = next((adapter for adapter in list_adapters() if not adapter.is_software), None)
-    except RealizarError:  # no package, no driver, a forked process
-        return on_cpu
-    if best is None:
-        return on_cpu
-    try:
+        if best is None:
+            return on_cpu(model, "there is no GPU")
         there = _placed([best], model, params)
         if params.n_gpu_layers is not None:
             return there
         rates = {device: rates_of(device, params.n_threads) for device in there.members}
-    except DeviceError:
-        return on_cpu
-    speeds = [step_seconds(each, model, params, rates) for each in (on_cpu, there)]
-    return there if speeds[1] < speeds[0] else on_cpu
+    except ParameterError:
+        raise
+    except RealizarError as error:  # no package, a forked process, a GPU that cannot be opened
+        return on_cpu(model, str(error))
+    here, seconds = (step_seconds(each, model, params, rates) for each in (on_cpu(model), there))
+    times = f"a token takes at least {1e3 * seconds:.2f} ms there, {1e3 * here:.2f} ms on the CPU"
+    return replace(there, why=times) if seconds < here else on_cpu(model, f"{times.replace('there', best.name)}")
 
 
 def _usable(adapter: Adapter) -> int | None:
@@ -239,6 +273,8 @@ def _member(device: str, params: EngineParams) -> Backend:
     return backends.make(replace(params, device=device, n_gpu_layers=None, tensor_devices=()))
 
 
-def _spans(numbers: Sequence[int]) -> str:
+def _spans(numbers: Sequence[int], n_layer: int) -> str:
     """Return consecutive layers as text."""
+    if len(numbers) == n_layer:
+        return f"all {n_layer} layers"
     return f"layers {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"layer {numbers[0]}"

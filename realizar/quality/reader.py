@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar import backends, store
+from realizar import store
 from realizar.engine.cache.chunk import Chunk
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.engine.cache.sequence import Sequence
 from realizar.engine.runner import Runner
 from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.model import load
-from realizar.params import Activations, BackendName, EngineParams, KVType
+from realizar.params import Activations, EngineParams, KVType
+from realizar.planning.offload import choose, compiled
 
 if TYPE_CHECKING:
     import os
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from realizar.runtime.backend import Backend
     from realizar.runtime.weights import Tensor
 
     Tokens = npt.NDArray[np.int32]
@@ -42,7 +44,7 @@ class Reader:
         As for `LLM`: a name, a path, or hf:owner/repo:Q4_K_M.
     n_ctx : int
         Maximum tokens of a text.
-    n_threads, kv_type, activations, backend
+    n_threads, kv_type, activations, backend, device, n_gpu_layers
         As for `LLM`.
     n_batch : int
         Maximum tokens of a step: there is memory for their values.
@@ -63,11 +65,11 @@ class Reader:
     def __init__(
         self, model: str | os.PathLike[str], n_ctx: int, *, n_threads: int | None = None,
         kv_type: KVType | tuple[KVType, KVType] = "f16", activations: Activations | None = None,
-        backend: BackendName = "cpu", n_batch: int = 512,
+        backend: str = "cpu", n_batch: int = 512, device: str = "cpu", n_gpu_layers: int | None = None,
     ) -> None:  # fmt: skip
         params = EngineParams(
             n_threads, n_ctx, n_seqs=1, n_batch=min(n_ctx, n_batch), kv_type=kv_type, activations=activations,
-            backend=backend,
+            backend=backend, device=device, n_gpu_layers=n_gpu_layers,
         )  # fmt: skip
         with ExitStack() as if_it_fails, memory_for(f"loading {short_repr(model)}", lambda: f"n_ctx={n_ctx}"):
             self.model = load(store.resolve(model))
@@ -77,11 +79,14 @@ class Reader:
                     f"{self.model.file.path.name}: {self.model.architecture.name} is or has an encoder; only decoders "
                     "predict each token of a text from those before it"
                 )
-            self._backend = backends.make(params)
-            if_it_fails.callback(self._backend.close)
             plan = self.model.plan()
-            self._cache = KVCache(plan.cache_groups, plan.states, params, self._backend)
-            self.runner = Runner(self.model, self._cache, params, self._backend)
+
+            def make(backend: Backend) -> tuple[KVCache, Runner]:
+                cache = KVCache(plan.cache_groups, plan.states, params, backend)
+                return cache, Runner(self.model, cache, params, backend)
+
+            _, self._backend, made = compiled(choose(self.model, params), params, make)
+            self._cache, self.runner = made
             if_it_fails.pop_all()
 
     def __enter__(self) -> Reader:

@@ -77,8 +77,10 @@ class Settings(BaseSettings):
         Whether spans are sent (extra `otel`).
     log_format, log_level
         How the log is written.
-    n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, speculate
+    n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, speculate, device, n_gpu_layers, n_cpu_moe
         See `LLM`.
+    tensor_device : list of str
+        PATTERN=DEVICE: `tensor_devices` of `LLM`.
     mmproj : list of str
         Files with encoders of pictures: FILE of the first model, or MODEL=FILE.
     allow_urls : list of str
@@ -116,6 +118,10 @@ class Settings(BaseSettings):
     kv_type: Annotated[str | tuple[str, str], NoDecode, BeforeValidator(_pair)] = "f16"
     activations: Activations | None = None
     speculate: Literal["ngram"] | None = None
+    device: str = "cpu"
+    n_gpu_layers: int | None = None
+    n_cpu_moe: int = 0
+    tensor_device: Words = []
     mmproj: Words = []
     allow_urls: Words = []
 
@@ -169,9 +175,14 @@ class Settings(BaseSettings):
     @property
     def engine(self) -> dict[str, Any]:
         """The parameters of each model's engine."""
-        names = ("n_threads", "n_ctx", "n_seqs", "n_batch", "kv_type", "activations", "speculate")
+        names = (
+            "n_threads", "n_ctx", "n_seqs", "n_batch", "kv_type", "activations", "speculate", "device", "n_gpu_layers",
+            "n_cpu_moe",
+        )  # fmt: skip
         allowed = True if "*" in self.allow_urls else tuple(self.allow_urls)
-        return {**{name: getattr(self, name) for name in names}, "max_waiting": self.max_queue, "allow_urls": allowed}
+        placed = tuple((pattern, device) for pattern, _, device in (text.rpartition("=") for text in self.tensor_device))
+        more = {"max_waiting": self.max_queue, "allow_urls": allowed, "tensor_devices": placed}
+        return {**{name: getattr(self, name) for name in names}, **more}
 
 
 def read_settings(given: dict[str, Any], config: Path | None = None) -> Settings:

@@ -35,6 +35,7 @@ def test_list_of_commands():
         "control-vector",
         "bench",
         "doctor",
+        "devices",
     ]
     assert [group.name for group in app.registered_groups] == ["plugins", "gguf", "lora"]
 

@@ -251,7 +251,7 @@ class FakeModel:
 
     def __init__(self, plan: FakePlan = FULL, n_ctx: int = 256) -> None:
         self._plan = plan
-        sizes = {"n_vocab": N_VOCAB, "n_ctx_train": n_ctx, "n_embd": N_EMBD, "n_deepstack": 0}
+        sizes = {"n_vocab": N_VOCAB, "n_layer": 1, "n_ctx_train": n_ctx, "n_embd": N_EMBD, "n_deepstack": 0}
         self.hp = SimpleNamespace(**sizes, rope_scaling=RopeScaling())
         self.tokenizer = FakeTokenizer()
         self.file = SimpleNamespace(metadata={}, path=Path("fake.gguf"))
