@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import numpy.typing as npt
 from realizar import backends
 from realizar._kernels import table
 from realizar.arch import Architecture
+from realizar.backends.staged.backend import StagedBackend
+from realizar.backends.staged.placement import Placement
 from realizar.errors import ParameterError
 from realizar.graph import Graph, Node, reference
 from realizar.model import Model
-from realizar.params import Activations, BackendName, EngineParams
+from realizar.params import Activations, EngineParams
 from realizar.runtime.batch import BLOCK
 from realizar.sessions import N_CTX as N_CTX
 from realizar.sessions import N_ENCODER as N_ENCODER
@@ -44,7 +47,7 @@ class ConformanceError(AssertionError):
 def check_architecture(
     arch: Architecture | type[Architecture], metadata: Mapping[str, Any] | None = None,
     types: Sequence[str] = ("F32", "F16", "Q8_0", "Q4_K"), isa_levels: Sequence[str] | None = None,
-    backend: BackendName = "cpu",
+    backend: str = "cpu",
 ) -> None:  # fmt: skip
     """Check an architecture on tiny random models.
 
@@ -64,8 +67,8 @@ def check_architecture(
         ISA levels whose kernels are compared with the numpy interpreter and, bit by bit, with the best level; None:
         all levels of this CPU.
     backend : str
-        Name of a backend. Of any but "cpu" only the ops are checked, with float32 activations and KV cache: alone, and
-        in a prompt that is computed in chunks.
+        Name of a backend, ours or a plugin's. Of any but "cpu", float32 activations and KV cache are checked: every op
+        by itself, and a prompt in chunks, beside other sequences, after a cached prefix, for some rows, and in stages.
 
     Raises
     ------
@@ -148,24 +151,48 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
             _check_ops(model, program, session, activations, isa)
 
 
-def check_backend(model: Model, name: BackendName) -> None:
-    """Check that every op of a backend agrees with the numpy interpreter, and chunks of a prompt with the whole."""
+def check_backend(model: Model, name: str) -> None:
+    """Check a backend: each op against the numpy interpreter, and other ways to compute a prompt against one step."""
     for program, graph in model.graphs.items():
-        backend = backends.make(EngineParams(backend=name))
-        try:
-            plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)], passes=backend.passes)
-            options: dict[str, Any] = {"activations": "f32", "kv_type": "f32", "backend": backend}
-            _check_ops(model, program, Session(model, plan, **options), "f32", name)
-            if plan.whole:
-                continue
-            fused = model.plan(program, passes=backend.passes)
-            whole, parts = (Session(model, fused, **options).prompt(random_tokens(), n) for n in (N_TOKENS, 7))
-            for output, rows in whole.items():
-                error = relative_error(parts[output], rows)
-                where = f"{model.architecture.name}.{program} on {name}"
-                _need(error <= TOLERANCE, f"{where}: {output} is {error:.1e} off in chunks")
-        finally:
-            backend.close()
+        with ExitStack() as stack:
+            made = [backends.make(EngineParams(backend=name)) for _ in range(2)]
+            for backend in made:
+                stack.callback(backend.close)
+            one, passes = made[0], made[0].passes
+            plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)], passes=passes)
+            options: dict[str, Any] = {"activations": "f32", "kv_type": "f32"}
+            _check_ops(model, program, Session(model, plan, backend=one, **options), "f32", name)
+            fused = model.plan(program, passes=passes)
+            session = Session(model, fused, backend=one, **options)
+            staged = StagedBackend(made, Placement((0, *[1] * (model.hp.n_layer - 1)), 0, 1))
+            in_stages = Session(model, fused, backend=staged, **options)
+            want = session.prompt(random_tokens(), N_TOKENS)
+            for what, found in _other_ways(session, in_stages, fused.whole):
+                for output, rows in found.items():
+                    error = relative_error(rows, want[output][-len(rows) :])
+                    where = f"{model.architecture.name}.{program} on {name}"
+                    _need(error <= TOLERANCE, f"{where}: {output} is {error:.1e} off {what}")
+
+
+def _other_ways(session: Session, in_stages: Session, is_whole: bool) -> Iterator[tuple[str, dict[str, F32]]]:
+    """Yield the outputs of the last rows of `random_tokens()`, computed otherwise than in one step."""
+    tokens, other = random_tokens(), random_tokens(33, seed=1)
+    session.clear()
+    beside = session.step([(2, 0, other), (0, 0, tokens), (1, 0, other[:1])])
+    yield "beside other sequences", {name: rows[33 : 33 + N_TOKENS] for name, rows in beside.items()}
+    yield "in stages of two backends", in_stages.prompt(tokens, N_TOKENS)
+    if is_whole:
+        return
+    session.clear()
+    yield "in chunks", session.prompt(tokens, 7)
+    session.clear()
+    yield "after a prefix in the cache", session.continue_from(
+        0, 3, 2 * BLOCK, session.prompt(tokens[: 2 * BLOCK], N_TOKENS), tokens
+    )
+    for one in (session, in_stages):
+        one.clear()
+        one.step([(0, 0, tokens[:-4])], outputs=np.empty(0, np.int32))
+        yield "where rows are dropped", one.step([(0, N_TOKENS - 4, tokens[-4:])], outputs=np.array([3], np.int32))
 
 
 def _check_ops(model: Model, program: str, session: Session, activations: Activations, computed_by: str) -> None:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from realizar._kernels import table
 from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan
 from realizar.backends.cpu.threads import default_threads
+from realizar.planning.device_estimates import DeviceEstimate, device_estimates
 from realizar.planning.floor import Floor, Rates, prompt_floor, step_floor
-from realizar.planning.machine import f32_tops, int8_tops, read_gb_s
+from realizar.planning.device_rates import rates_of
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.runtime.batch import BLOCK
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 TOKENIZER_BYTES = {"gpt2": 630, "llama": 470, "bert": 540, "t5": 600}
 FIXED_BYTES = 7 << 20
 """Lazily loaded code, graph, plan and sampler tables; measured with SmolLM2 and Qwen2.5."""
-PROBE_BYTES = 256 << 20  # read for the bandwidth measurement; larger than CPU caches
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,10 @@ class Estimate:
     slow_ops : dict
         Ops that are computed in numpy, row by row -> the plugins that provide them.
     prefill, decode : Speed
-        Per token, for a prompt of one step, and for one sequence with a half-full cache (None for encoders).
+        Per token, for a prompt of one step, and for one sequence with a half-full cache (None for encoders); on the
+        CPU.
+    devices : list of DeviceEstimate
+        The CPU, and the GPUs that were asked for.
     """
 
     architecture: str
@@ -83,6 +83,7 @@ class Estimate:
     slow_ops: dict[str, str]
     prefill: Speed
     decode: Speed | None
+    devices: list[DeviceEstimate]
 
 
 def estimate(model: Model, params: EngineParams) -> Estimate:
@@ -104,8 +105,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
     reads, writes = ("encode" if "encode" in model.graphs else "decode"), "decode" in model.graphs
     plan = model.plan("decode" if writes else reads)
     one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1), CPUBackend(1))
-    read, isa = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), table.current()
-    rates = Rates(read, int8_tops(isa, n_threads), f32_tops(isa, n_threads))
+    rates = rates_of("cpu", n_threads).rates
     n_prompt = min(params.n_batch, one.n_ctx)
     activations = params.activations or model.default_activations
     prompt = prompt_floor(model, one, n_prompt, reads, activations)
@@ -133,6 +133,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         slow_ops=_slow_ops(model),
         prefill=_speed(prompt, n_prompt, rates),
         decode=_speed(step, 1, rates) if step else None,
+        devices=device_estimates(model, params),
     )
 
 

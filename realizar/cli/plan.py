@@ -15,6 +15,7 @@ from realizar.params import EngineParams
 
 if TYPE_CHECKING:
     from realizar.cli.estimate import Estimate, Speed
+    from realizar.planning.device_estimates import DeviceEstimate
 
 EXAMPLE = "Example: realizar plan smollm2 --ctx 8192 --seqs 4"
 
@@ -26,6 +27,12 @@ def command(
     n_batch: Annotated[int, Option("--batch", help="Maximum tokens per step.")] = 512,
     kv_type: Annotated[str, Option(help="Type of the KV cache.", metavar="TYPE[/TYPE]")] = "f16",
     threads: options.Threads = None,
+    device: Annotated[
+        str, Option(help="Estimate for gpu:N, for gpu:0,gpu:1, or for all GPUs that are not in software (auto).")
+    ] = "auto",
+    n_gpu_layers: options.GPULayers = None,
+    n_cpu_moe: options.CPUExperts = 0,
+    tensor_devices: options.TensorDevices = None,
     graph: Annotated[bool, Option("--graph", help="Print graph and plan; draw the plan if dot is installed.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -46,7 +53,10 @@ def command(
         types = options.kv_type(kv_type)
         ctx = opened.hp.n_ctx_train if n_ctx is None else n_ctx
         with options.usage_errors():
-            params = EngineParams(threads, ctx, n_seqs, n_batch, types)  # type: ignore[arg-type]
+            params = EngineParams(
+                threads, ctx, n_seqs, n_batch, types, device=device, n_gpu_layers=n_gpu_layers,  # type: ignore[arg-type]
+                n_cpu_moe=n_cpu_moe, tensor_devices=tensor_devices or (),  # type: ignore[arg-type]
+            )  # fmt: skip
         found = estimate(opened, params)
     finally:
         opened.close()
@@ -76,7 +86,20 @@ def _lines(e: Estimate) -> list[str]:
         lines.append(f"slow ops  {slow}, computed in numpy, row by row")
     if e.decode is not None:
         lines.append(f"decode    {_speed(e.decode)} for one sequence with a half-full cache")
+    for each in e.devices[1:]:  # the first is the CPU, of which the lines above are
+        lines += _device_lines(each)
     return lines
+
+
+def _device_lines(d: DeviceEstimate) -> list[str]:
+    speed = "" if d.decode_tok_s is None else f"; decode at most {d.decode_tok_s:.0f} tok/s"
+    lines = [f"{d.device:9} {d.split}{speed}"]
+    if d.gpu_bytes["total"]:
+        parts = ", ".join(f"{name} {n / 1e6:.1f}" for name, n in d.gpu_bytes.items() if name != "total")
+        lines.append(f"          {d.gpu_bytes['total'] / 1e6:.1f} MB of GPU memory: {parts}")
+    if d.host_ops:
+        lines.append(f"          ops on the host, a round trip each: {', '.join(d.host_ops)}")
+    return [*lines, *(f"          {path}" for path in d.slower_paths)]
 
 
 def _speed(s: Speed) -> str:

@@ -36,19 +36,21 @@ class DeviceRates:
 
 
 def rates_of(device: str, n_threads: int | None = None) -> DeviceRates:
-    """Measure "cpu" or "gpu:N"; a GPU only once in a process.
+    """Measure "cpu" or "gpu:N"; only once in a process.
 
     Raises
     ------
     RealizarError
         As `open_device`.
     """
-    if device == "cpu":
-        n = n_threads or default_threads().n
-        isa = table.current()
-        read = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n)
-        return DeviceRates(Rates(read, int8_tops(isa, n), f32_tops(isa, n)))
-    return _of_gpu(*backends.gpus(device))
+    return _of_cpu(n_threads or default_threads().n) if device == "cpu" else _of_gpu(*backends.gpus(device))
+
+
+@cache
+def _of_cpu(n_threads: int) -> DeviceRates:
+    isa = table.current()
+    read = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads)
+    return DeviceRates(Rates(read, int8_tops(isa, n_threads), f32_tops(isa, n_threads)))
 
 
 @cache

@@ -8,7 +8,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from realizar._kernels.rows import ACT_BLOCK
-from realizar.backends.wgpu.forms import row_bytes
+from realizar.backends.wgpu.forms import packed
 from realizar.params import kv_types
 from realizar.planning.floor import N_PLANES, Floor
 from realizar.runtime.batch import BLOCK
@@ -17,6 +17,9 @@ from realizar.runtime.plan import assign_slots
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    import numpy as np
+    import numpy.typing as npt
 
     from realizar.backends.staged.placement import Placement
     from realizar.graph import Cache
@@ -81,10 +84,23 @@ def needs(model: Model, params: EngineParams, placement: Placement, n_ctx: int) 
 
 
 def _device_bytes(model: Model, name: str) -> int:
-    """Bytes of a tensor in the memory of a GPU."""
+    """Bytes of a tensor in the memory of a GPU: those of its first row in the form of its format, for each row."""
     tensor = model.tensors[name]
-    k = tensor.shape[-1]
-    return prod(tensor.shape[:-1]) * (row_bytes(tensor.type, k) if len(tensor.shape) > 1 else 4 * k)
+    if len(tensor.shape) == 1:
+        return 4 * tensor.shape[0]
+    rows = tensor.data.reshape(-1, tensor.data.shape[-1])
+    return len(rows) * _row_bytes(rows, tensor.type)
+
+
+def _row_bytes(rows: npt.NDArray[np.uint8], type_name: str) -> int:
+    key = type_name, rows.shape[1]
+    if key not in _ROWS:
+        _ROWS[key] = sum(array.nbytes for array in packed(rows[:1], type_name).values())
+    return _ROWS[key]
+
+
+_ROWS: dict[tuple[str, int], int] = {}
+"""Bytes of rows in device memory, by format and bytes in the file."""
 
 
 def token_bytes(at: Cache, kv_type: object) -> float:

@@ -190,10 +190,17 @@ def _on(numbers: Sequence[int], model: Model, params: EngineParams) -> Offload:
     for number in numbers:
         open_device(number)  # raises if it cannot be used
     known = list_adapters()
-    return _placed([known[number] for number in numbers], model, params)
+    return offload_to([known[number] for number in numbers], model, params)
 
 
-def _placed(adapters: Sequence[Adapter], model: Model, params: EngineParams) -> Offload:
+def offload_to(adapters: Sequence[Adapter], model: Model, params: EngineParams) -> Offload:
+    """Return the offload to these GPUs: the layers that the params ask for, or that have room, and experts and tensors.
+
+    Raises
+    ------
+    ParameterError
+        If a tensor's device is neither the CPU nor one of them.
+    """
     memory = [_usable(adapter) for adapter in adapters]
     shares = tuple(map(float, memory)) if all(memory) else (1.0,) * len(memory)  # type: ignore[arg-type]
     gpus, n_layer = tuple(f"gpu:{adapter.number}" for adapter in adapters), model.hp.n_layer
@@ -249,7 +256,7 @@ def _auto(model: Model, params: EngineParams) -> Offload:
         best = next((adapter for adapter in list_adapters() if not adapter.is_software), None)
         if best is None:
             return on_cpu(model, "there is no GPU")
-        there = _placed([best], model, params)
+        there = offload_to([best], model, params)
         if params.n_gpu_layers is not None:
             return there
         rates = {device: rates_of(device, params.n_threads) for device in there.members}
