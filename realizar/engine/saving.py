@@ -147,7 +147,7 @@ def identity(engine: Engine) -> dict[str, str]:
         "model": model.file.sha256,
         "program": model.main,
         "draft": ",".join(draft.file.sha256 for draft in model.drafts) or own,
-        "backend": type(engine.runner.backend).__name__,
+        "backend": getattr(engine.runner.backend, "layout", type(engine.runner.backend).__name__),
         "kv_type": "/".join(kv_types(engine.cache.kv_type)),
         "activations": engine.runner.activations,
         "rope_factors": ",".join(sorted(ropes)),

@@ -107,7 +107,7 @@ class CompiledPlan:
         """Write the overrides where the ops of the plan read them."""
         for name, rows in overrides.items():
             offset, ld = self._overrides[name]
-            self._block(offset, len(rows), ld)[...] = rows.reshape(len(rows), -1)
+            self._block(offset, len(rows), ld)[...] = rows.reshape(len(rows), ld)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         """Return the first m rows of an output; views of the arena are cached by m."""

@@ -60,6 +60,11 @@ class StagedBackend:
         return tuple(one for one in first if all(one in passes for passes in others))
 
     @property
+    def layout(self) -> str:
+        """In whose form the cache of each layer is, for files of saved caches."""
+        return " ".join(type(self.members[number]).__name__ for number in self.placement.layers)
+
+    @property
     def applies_adapters(self) -> bool:
         """Whether all members apply them."""
         return all(member.applies_adapters for member in self.members)

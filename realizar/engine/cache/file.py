@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FORMAT = "realizar KV cache 1"
 MAX_HEADER = 16 << 20
 KEYS, TOKENS = "keys", "tokens"
-_DTYPES = {"|u1": "U8", "<i4": "I32", "<f2": "F16", "<f4": "F32"}
+_DTYPES = {"|u1": "U8", "<i4": "I32", "<u4": "U32", "<f2": "F16", "<f4": "F32"}
 """numpy's names of types -> those of safetensors."""
 
 
