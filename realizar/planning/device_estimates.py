@@ -15,7 +15,7 @@ from realizar.planning.offload import CPU, choose, device_needs, on_cpu, offload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from realizar.backends.wgpu.adapters import Adapter
+    from realizar.backends.wgpu.gpus import GPU
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.planning.device_rates import DeviceRates
@@ -70,11 +70,11 @@ def device_estimates(model: Model, params: EngineParams) -> list[DeviceEstimate]
     return [_estimate(device, way, model, params, rates) for device, way in ways]
 
 
-def _real() -> list[Adapter]:
-    from realizar.backends.wgpu.device import list_adapters
+def _real() -> list[GPU]:
+    from realizar.backends.wgpu.device import list_gpus
 
     try:
-        return [adapter for adapter in list_adapters() if not adapter.is_software]
+        return [gpu for gpu in list_gpus() if not gpu.is_software]
     except RealizarError:
         return []
 

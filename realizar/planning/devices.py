@@ -19,7 +19,7 @@ class DeviceInfo:
     device : str
         What `device=` of `LLM` and --device take.
     name, kind, api, driver : str
-        Of the adapter; kind is "CPU", "discrete", "integrated", "other" or "software".
+        Of the gpu; kind is "CPU", "discrete", "integrated", "other" or "software".
     memory_bytes, free_bytes : int | None
         None if unknown.
     features : tuple of str
@@ -46,17 +46,17 @@ def devices() -> tuple[list[DeviceInfo], str | None]:
         "cpu", f"{n} threads", "CPU", "C kernels", "", memory.get("MemTotal"), memory.get("MemAvailable"),
         (table.current(),), "else",
     )]  # fmt: skip
-    from realizar.backends.wgpu.device import list_adapters
+    from realizar.backends.wgpu.device import list_gpus
 
     try:
-        adapters = list_adapters()
+        gpus = list_gpus()
     except RealizarError as error:
         return found, str(error)
-    best = next((adapter.number for adapter in adapters if not adapter.is_software), None)
-    for each in adapters:
+    best = next((gpu.number for gpu in gpus if not gpu.is_software), None)
+    for each in gpus:
         auto = "if faster" if each.number == best else "no: software" if each.is_software else "no: not the best"
         found.append(DeviceInfo(
             f"gpu:{each.number}", each.name, each.kind, each.api, each.driver, each.memory_bytes, each.free_bytes,
             each.features, auto,
         ))  # fmt: skip
-    return found, None if adapters else "no driver with Vulkan, Metal or DX12 has one (docs/gpu.md)"
+    return found, None if gpus else "no driver with Vulkan, Metal or DX12 has one (docs/gpu.md)"

@@ -18,7 +18,7 @@ from realizar.planning.needs import needs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from realizar.backends.wgpu.adapters import Adapter
+    from realizar.backends.wgpu.gpus import GPU
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.planning.device_rates import DeviceRates
@@ -185,15 +185,15 @@ def on_cpu(model: Model, why: str = "") -> Offload:
 
 def _on(numbers: Sequence[int], model: Model, params: EngineParams) -> Offload:
     """Return the offload to these GPUs."""
-    from realizar.backends.wgpu.device import list_adapters, open_device
+    from realizar.backends.wgpu.device import list_gpus, open_device
 
     for number in numbers:
         open_device(number)  # raises if it cannot be used
-    known = list_adapters()
+    known = list_gpus()
     return offload_to([known[number] for number in numbers], model, params)
 
 
-def offload_to(adapters: Sequence[Adapter], model: Model, params: EngineParams) -> Offload:
+def offload_to(gpus: Sequence[GPU], model: Model, params: EngineParams) -> Offload:
     """Return the offload to these GPUs: the layers that the params ask for, or that have room, and experts and tensors.
 
     Raises
@@ -201,15 +201,15 @@ def offload_to(adapters: Sequence[Adapter], model: Model, params: EngineParams) 
     ParameterError
         If a tensor's device is neither the CPU nor one of them.
     """
-    memory = [_usable(adapter) for adapter in adapters]
+    memory = [_usable(gpu) for gpu in gpus]
     shares = tuple(map(float, memory)) if all(memory) else (1.0,) * len(memory)  # type: ignore[arg-type]
-    gpus, n_layer = tuple(f"gpu:{adapter.number}" for adapter in adapters), model.hp.n_layer
-    tensors = tuple((pattern, gpus[0] if where == "gpu" else where) for pattern, where in params.tensor_devices)
+    devices, n_layer = tuple(f"gpu:{gpu.number}" for gpu in gpus), model.hp.n_layer
+    tensors = tuple((pattern, devices[0] if where == "gpu" else where) for pattern, where in params.tensor_devices)
     for pattern, where in tensors:
-        if where not in (CPU, *gpus):
+        if where not in (CPU, *devices):
             raise ParameterError(f"tensor_devices: {pattern!r} is to be on {where}, but device={params.device!r}")
-    names = tuple(adapter.name for adapter in adapters)
-    make = partial(Offload, gpus, n_layer, shares=shares, n_cpu_moe=params.n_cpu_moe, tensors=tensors, names=names)
+    names = tuple(gpu.name for gpu in gpus)
+    make = partial(Offload, devices, n_layer, shares=shares, n_cpu_moe=params.n_cpu_moe, tensors=tensors, names=names)
     if params.n_gpu_layers is not None:
         return make(min(params.n_gpu_layers, n_layer))
     low, high = 0, n_layer  # the most layers for which there is room lie between
@@ -250,10 +250,10 @@ def step_seconds(offload: Offload, model: Model, params: EngineParams, rates: di
 
 def _auto(model: Model, params: EngineParams) -> Offload:
     """Return the offload to the best GPU if it is a real one, and faster unless the number of layers is given."""
-    from realizar.backends.wgpu.device import list_adapters
+    from realizar.backends.wgpu.device import list_gpus
 
     try:
-        best = next((adapter for adapter in list_adapters() if not adapter.is_software), None)
+        best = next((gpu for gpu in list_gpus() if not gpu.is_software), None)
         if best is None:
             return on_cpu(model, "there is no GPU")
         there = offload_to([best], model, params)
@@ -269,11 +269,11 @@ def _auto(model: Model, params: EngineParams) -> Offload:
     return replace(there, why=times) if seconds < here else on_cpu(model, f"{times.replace('there', best.name)}")
 
 
-def _usable(adapter: Adapter) -> int | None:
+def _usable(gpu: GPU) -> int | None:
     """Bytes of a GPU's memory that a model may take; None if unknown."""
-    if adapter.free_bytes is not None:
-        return adapter.free_bytes
-    return None if adapter.memory_bytes is None else int(USABLE * adapter.memory_bytes)
+    if gpu.free_bytes is not None:
+        return gpu.free_bytes
+    return None if gpu.memory_bytes is None else int(USABLE * gpu.memory_bytes)
 
 
 def _member(device: str, params: EngineParams) -> Backend:

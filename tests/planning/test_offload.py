@@ -11,7 +11,7 @@ from realizar import LLM, AsyncLLM
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.staged.backend import StagedBackend
 from realizar.backends.wgpu import device
-from realizar.backends.wgpu.adapters import Adapter
+from realizar.backends.wgpu.gpus import GPU
 from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.errors import DeviceMemoryError, ParameterError, RealizarError
@@ -41,17 +41,17 @@ def model(tmp_path_factory):
         yield made
 
 
-def adapter(number=0, kind="discrete", memory=None, free=None):
-    return Adapter(number, f"card {number}", kind, "Vulkan", "", ("subgroup",), memory, free)
+def card(number=0, kind="discrete", memory=None, free=None):
+    return GPU(number, f"card {number}", kind, "Vulkan", "", ("subgroup",), memory, free)
 
 
 @pytest.fixture
 def cards(monkeypatch):
     """Return a function that sets which adapters there are, and their rates."""
 
-    def give(*adapters, rates=FAST):
-        monkeypatch.setattr(device, "list_adapters", lambda: list(adapters))
-        monkeypatch.setattr(device, "open_device", lambda number: adapters[number])
+    def give(*own, rates=FAST):
+        monkeypatch.setattr(device, "list_gpus", lambda: list(own))
+        monkeypatch.setattr(device, "open_device", lambda number: own[number])
         monkeypatch.setattr(offload, "rates_of", lambda name, n_threads=None: SLOW if name == "cpu" else rates)
 
     return give
@@ -65,46 +65,46 @@ def params(**given):
 
 
 def test_all_layers_where_memory_is_unknown(model, cards):
-    cards(adapter())
+    cards(card())
     found = choose(model, params(device="gpu"))
     assert (found.n_gpu_layers, found.only, str(found)) == (N_LAYER, "gpu:0", "gpu:0 (card 0): all 6 layers")
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, N_LAYER])
 def test_as_many_layers_as_memory_has_room_for(model, cards, n):
-    cards(adapter())
+    cards(card())
     need = dict(device_needs(choose(model, params(device="gpu", n_gpu_layers=n)), model, params()))
     room = need["gpu:0"].n_bytes if n else RESERVE
-    cards(adapter(memory=10 * room, free=room))
+    cards(card(memory=10 * room, free=room))
     assert choose(model, params(device="gpu")).n_gpu_layers == n
-    cards(adapter(memory=10 * room, free=room - 1))
+    cards(card(memory=10 * room, free=room - 1))
     assert choose(model, params(device="gpu")).n_gpu_layers == max(0, n - 1)
 
 
 def test_a_longer_context_leaves_room_for_fewer_layers(model, cards):
-    cards(adapter(free=device_total(model, cards, n_ctx=64)))
+    cards(card(free=device_total(model, cards, n_ctx=64)))
     assert choose(model, params(device="gpu")).n_gpu_layers == N_LAYER
     assert choose(model, params(device="gpu", n_ctx=128, n_seqs=64)).n_gpu_layers < N_LAYER
 
 
 def device_total(model, cards, **given):
-    cards(adapter())
+    cards(card())
     return dict(device_needs(choose(model, params(device="gpu")), model, params(**given)))["gpu:0"].n_bytes
 
 
 def test_several_gpus_by_their_memory(model, cards):
-    cards(adapter(0, free=2**33), adapter(1, free=2**34))
+    cards(card(0, free=2**33), card(1, free=2**34))
     found = choose(model, params(device="gpu:0,gpu:1"))
     assert found.placement.layers == (1, 1, 2, 2, 2, 2)
     assert str(found) == "gpu:0 (card 0): layers 0 to 1; gpu:1 (card 1): layers 2 to 5"
 
 
 def test_auto_takes_a_real_gpu_that_is_faster(model, cards):
-    cards(adapter())
+    cards(card())
     found = choose(model, params(device="auto"))
     assert found.only == "gpu:0"
     assert "ms there" in found.why
-    cards(adapter(), rates=DeviceRates(Rates(0.5, 0.1, 0.1)))
+    cards(card(), rates=DeviceRates(Rates(0.5, 0.1, 0.1)))
     slower = choose(model, params(device="auto"))
     assert slower.only == "cpu"
     assert "on the CPU" in slower.why
@@ -112,7 +112,7 @@ def test_auto_takes_a_real_gpu_that_is_faster(model, cards):
 
 
 def test_auto_takes_no_software_adapter(model, cards):
-    cards(adapter(kind="software"))
+    cards(card(kind="software"))
     found = choose(model, params(device="auto"))
     assert (found.only, found.why) == ("cpu", "there is no GPU")
     assert choose(model, params(device="gpu:0")).only == "gpu:0"
@@ -122,7 +122,7 @@ def test_auto_without_the_package(model, monkeypatch):
     def refuse():
         raise RealizarError("GPUs need the package wgpu")
 
-    monkeypatch.setattr(device, "list_adapters", refuse)
+    monkeypatch.setattr(device, "list_gpus", refuse)
     found = choose(model, params(device="auto"))
     assert (found.only, found.why) == ("cpu", "GPUs need the package wgpu")
     listed, missing = devices()
@@ -130,7 +130,7 @@ def test_auto_without_the_package(model, monkeypatch):
 
 
 def test_devices_say_what_auto_takes(cards):
-    cards(adapter(0), adapter(1), adapter(2, "software"))
+    cards(card(0), card(1), card(2, "software"))
     found, missing = devices()
     assert [(each.device, each.auto) for each in found] == [
         ("cpu", "else"), ("gpu:0", "if faster"), ("gpu:1", "no: not the best"), ("gpu:2", "no: software"),
@@ -139,7 +139,7 @@ def test_devices_say_what_auto_takes(cards):
 
 
 def test_a_tensor_on_a_device_that_the_model_has_not(model, cards):
-    cards(adapter(), adapter(1))
+    cards(card(), card(1))
     with pytest.raises(ParameterError, match="tensor_devices: 'ffn' is to be on gpu:1, but device='gpu:0'"):
         choose(model, params(device="gpu:0", tensor_devices={"ffn": "gpu:1"}))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realizar import forks
-from realizar.backends.wgpu.adapters import Adapter, adapters, raw_adapter
+from realizar.backends.wgpu.gpus import GPU, find_gpus, raw_adapter
 from realizar.errors import DeviceError, DeviceMemoryError, RealizarError, describe_exception
 
 WANTED = ("subgroup",)
@@ -111,7 +111,7 @@ def open_device(number: int = 0) -> Device:
     Parameters
     ----------
     number : int
-        Of the adapter, as in `adapters()`; 0 is the best one.
+        Of the adapter, as in `find_gpus()`; 0 is the best one.
 
     Raises
     ------
@@ -130,13 +130,13 @@ def open_device(number: int = 0) -> Device:
         return found
 
 
-def list_adapters() -> list[Adapter]:
-    """Return all adapters, the best first; raises like `open_device`."""
+def list_gpus() -> list[GPU]:
+    """Return all GPUs, the best first; raises like `open_device`."""
     with _opening:
         _check_openers()
         _need_package()
         _openers.add(os.getpid())
-        return adapters()
+        return find_gpus()
 
 
 def _check_openers() -> None:
@@ -173,7 +173,7 @@ def _open(pid: int, number: int = 0) -> Device:
         limits = {name: adapter.limits[name] for name in LIMITS}
         gpu = adapter.request_device_sync(required_features=features, required_limits=limits)
     except IndexError:
-        known = ", ".join(f"gpu:{at.number} {at.name}" for at in adapters()) or "none"
+        known = ", ".join(f"gpu:{at.number} {at.name}" for at in find_gpus()) or "none"
         raise DeviceError(
             f"there is no GPU number {number}; there are: {known}. Install a driver with Vulkan, Metal or DX12 "
             "(docs/gpu.md), or use backend='cpu'"

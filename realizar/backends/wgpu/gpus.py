@@ -1,4 +1,4 @@
-"""Adapters: the GPUs that wgpu finds, in the order in which they are taken, with what is known of each."""
+"""The GPUs that wgpu finds, in the order in which they are taken, with what is known of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = ("subgroup", "shader-f16")
 
 
 @dataclass(frozen=True)
-class Adapter:
+class GPU:
     """A GPU, through one API.
 
     Attributes
@@ -54,8 +54,8 @@ class Adapter:
         return self.kind == "software"
 
 
-def adapters() -> list[Adapter]:
-    """Return all adapters, the best first.
+def find_gpus() -> list[GPU]:
+    """Return all GPUs, the best first.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def adapters() -> list[Adapter]:
         memory = next((at for at in known if (at.vendor_id, at.device_id) == ids), None)
         if memory is not None:
             known.remove(memory)  # the next GPU of this model has its own
-        out.append(Adapter(
+        out.append(GPU(
             number, info["device"], KINDS.get(info["adapter_type"], "other"), info["backend_type"],
             info["description"], tuple(name for name in SHOWN if name in adapter.features),
             None if memory is None else memory.total, None if memory is None else memory.free,
