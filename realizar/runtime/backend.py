@@ -52,12 +52,16 @@ class CompileParams:
         The type to which inputs of products with quantized weights are rounded.
     adapters : AdapterTable | None
         Where the side ops of the plan find the adapters of a step's sequences.
+    shares : Program | None
+        A program of the same backend whose results are never needed while this one runs: it may keep its values in the
+        memory of that one's.
     """
 
     n_batch: int
     n_ctx: int
     activations: Activations = "int8"
     adapters: AdapterTable | None = None
+    shares: Program | None = None
 
 
 class Storage(Protocol):

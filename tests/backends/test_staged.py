@@ -198,3 +198,19 @@ def test_hidden_rows_cross_once(tmp_path):
     assert [stage.member for stage in stages] == [0, 1]
     assert [len(stage.writes) for stage in stages] == [1, 0]
     assert list(stages[0].writes) == list(stages[1].reads)
+
+
+@pytest.mark.parametrize("member", [cpu, WgpuBackend], ids=["cpu", "wgpu"])
+def test_stages_of_a_member_share_the_memory_of_values(member, tmp_path):
+    """As many bytes as for one stage of the largest size, and no more results are wrong for it."""
+    need_adapter()
+    experts = PLACEMENTS["experts"]
+    with tiny("deepseek2", tmp_path, block_count=6, leading_dense_block_count=0) as model:
+        few, many = (Placement((1,) * 6, 1, 1, pattern) for pattern in (((r"blk\.4\." + EXPERTS, 0),), experts.tensors))
+        made = {}
+        for placement in (few, many):
+            own = session(model, staged(placement, member, cpu), model.plan())
+            made[placement] = own.prompt(random_tokens(40), 40)["logits"], own.compiled.n_bytes, len(own.compiled.stages)
+    close(made[many][0], made[few][0])
+    assert (made[few][2], made[many][2]) == (3, 13)
+    assert made[many][1] <= 1.2 * made[few][1]

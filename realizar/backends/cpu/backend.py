@@ -79,9 +79,7 @@ class CPUBackend:
         """Compile a plan with weights (by GGUF name) and a storage of this backend; raises the errors of `bind`."""
         if not isinstance(storage, CPUStorage):
             raise RealizarError(f"the CPU backend needs a storage made by itself, found a {type(storage).__name__}")
-        how = BindParams(
-            params.n_batch, params.n_ctx, params.activations, params.adapters, storage.kv_type, self._isa
-        )  # fmt: skip
+        how = BindParams(**vars(params), kv_type=storage.kv_type, isa=self._isa)
         kv = {at.key: (at.k, at.v) for at in storage.layers}
         states, slots = {at.key: at.data for at in storage.states}, None
         if params.adapters is not None:

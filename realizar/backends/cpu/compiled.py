@@ -29,15 +29,19 @@ class CompiledPlan:
     ----------
     plan : Plan
     n_bytes : int
-        Size of the arena for the values of a step; steps with fewer rows touch fewer pages.
+        Size of the arena for the values of a step, 0 if it is that of another plan; steps with fewer rows touch fewer
+        pages.
+    lent : uint8 array
+        Memory that plans may use which share that of this one.
     """
 
     def __init__(
         self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], rows: Mapping[str, Rows],
-        overrides: Mapping[str, Rows], limits: Limits, adapters: AdapterSlots,
+        overrides: Mapping[str, Rows], limits: Limits, adapters: AdapterSlots, lent: npt.NDArray[np.uint8],
     ) -> None:  # fmt: skip
         self.plan = plan
-        self.n_bytes = arena.nbytes
+        self.n_bytes = arena.nbytes if lent is arena else 0
+        self.lent = lent
         self._steps = tuple(steps)
         self._is_closed = False
         self._arena = arena
@@ -100,7 +104,7 @@ class CompiledPlan:
     def close(self) -> None:
         """Release the arena, the weights and the storage; it cannot run afterwards."""
         self._is_closed = True
-        self._steps, self._arena, self.n_bytes = (), NO_BYTES, 0
+        self._steps, self._arena, self.n_bytes, self.lent = (), NO_BYTES, 0, NO_BYTES
         self._views.clear()
 
     def _write_overrides(self, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:

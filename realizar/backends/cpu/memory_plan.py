@@ -13,7 +13,7 @@ from realizar._kernels.kv import ATTEND_SPLIT, kv_bytes
 from realizar._kernels.plan import act_bytes
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.backends.cpu.chains import chain_spans
-from realizar.backends.cpu.compiled import Rows
+from realizar.backends.cpu.compiled import CompiledPlan, Rows
 from realizar.backends.cpu.layout import floats
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node, RopeScaling
@@ -70,6 +70,8 @@ class MemoryPlan:
         Offset and bytes of the partial results of attention splits that are computed in parallel.
     n_scored : int
         Keys for which an indexer has room: those of the context in whole blocks.
+    lent : uint8 array
+        Memory that programs which share that of this one may use.
     scores : (int, int)
         Offset and bytes of the scores of an indexer, which the workers compute together for as many rows as workers.
     """
@@ -171,6 +173,10 @@ class MemoryPlan:
         return start
 
     def _new_arena(self) -> npt.NDArray[np.uint8]:
+        shared = self.params.shares
+        if isinstance(shared, CompiledPlan) and shared.lent.nbytes >= self.n_bytes:
+            self.lent = shared.lent
+            return shared.lent[: self.n_bytes]
         try:
             arena = np.empty(self.n_bytes + 64, np.uint8)
         except (MemoryError, ValueError):  # ValueError: numpy's error for sizes beyond the address space
@@ -179,7 +185,8 @@ class MemoryPlan:
                 "cannot be allocated; use a smaller n_batch"
             ) from None
         start = -arena.ctypes.data % 64
-        return arena[start : start + self.n_bytes]
+        self.lent = arena[start : start + self.n_bytes]
+        return self.lent
 
     def _place_ropes(self) -> None:
         for op in self.plan.ops:

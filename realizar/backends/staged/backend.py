@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from realizar.backends.staged.placement import Placement
     from realizar.graph import State
-    from realizar.runtime.backend import Backend, CompileParams, Storage, StorageParams
+    from realizar.runtime.backend import Backend, CompileParams, Program, Storage, StorageParams
     from realizar.runtime.passes import Pass
     from realizar.runtime.plan import CacheGroup, Plan
     from realizar.runtime.weights import Tensor
@@ -90,11 +91,12 @@ class StagedBackend:
         """Compile the stages of a plan, each for its member; raises like the members."""
         if not isinstance(storage, StagedStorage):
             raise RealizarError(f"the staged backend needs its own storage, not a {type(storage).__name__}")
-        stages = cut(plan, self.placement)
-        programs = [
-            self.members[stage.member].compile(stage.plan, tensors, storage.members[stage.member], params)
-            for stage in stages
-        ]
+        stages, programs, before = cut(plan, self.placement), [], {}
+        for stage in stages:
+            own = replace(params, shares=before.get(stage.member))
+            made = self.members[stage.member].compile(stage.plan, tensors, storage.members[stage.member], own)
+            programs.append(made)
+            before[stage.member] = made
         limits = limits_of(plan, tensors, params.n_ctx, storage.n_slots, storage.n_blocks, UNLIMITED)
         checks = BatchChecks(plan, limits, params.adapters)
         program = StagedProgram(plan, list(zip(stages, programs, strict=True)), checks)

@@ -63,6 +63,8 @@ class StagedProgram:
             own = tuple(name for name in stage.outputs if name in names)
             crossing = {name: values[root] for name, root in stage.reads.items()}
             made = program.run(stage.batch(batch), (*stage.writes, *own), crossing)
+            if not stage.is_last:
+                made = {name: rows.copy() for name, rows in made.items()}
             values.update((root, made[name]) for name, root in stage.writes.items())
             found.update((name, made[name]) for name in own)
         return {name: found[name] for name in names}

@@ -30,6 +30,8 @@ class Stage:
         Values that cross into it and out of it: name -> id in the whole plan, of the root.
     outputs : tuple of str
         Outputs of the whole plan that it computes.
+    is_last : bool
+        Whether no later stage of its member follows, which would compute in the memory of its results.
     """
 
     member: int
@@ -37,6 +39,7 @@ class Stage:
     reads: Mapping[str, int]
     writes: Mapping[str, int]
     outputs: tuple[str, ...]
+    is_last: bool
 
     def batch(self, batch: Batch) -> Batch:
         """Return a batch without the inputs that this stage does not read, which its program would refuse."""
@@ -90,7 +93,8 @@ class _Cutter:
                 states=states_of(plan.states, self._placement, member),
                 overrides=reads,
             )
-            yield Stage(member, own, reads, writes, tuple(outputs))
+            is_last = all(other != member for other, _ in self._runs[index + 1 :])
+            yield Stage(member, own, reads, writes, tuple(outputs), is_last)
 
     def _last_writer(self, root: int) -> int:
         return max((index for index, written in enumerate(self._written) if root in written), default=-1)

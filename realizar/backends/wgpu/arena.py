@@ -29,16 +29,18 @@ class Arena:
         Keys of values with a row for each output.
     n_batch : int
         Rows of a step, at most.
+    shared : Arena, optional
+        Its buffers of values that are not of outputs may be used, where they are large enough.
 
     Attributes
     ----------
     n_bytes : int
-        Bytes of all buffers.
+        Bytes of its own buffers.
     """
 
     def __init__(
         self, device: Device, life: Mapping[Hashable, tuple[int, int]], n_floats: Mapping[Hashable, int],
-        of_outputs: set[Hashable], n_batch: int,
+        of_outputs: set[Hashable], n_batch: int, shared: Arena | None = None,
     ) -> None:  # fmt: skip
         self._device, self._n_batch, self._of_outputs = device, n_batch, of_outputs
         parts = ({k for k in life if k not in of_outputs}, of_outputs.intersection(life))
@@ -46,7 +48,9 @@ class Arena:
             assign_slots({k: life[k] for k in part}, {k: 4 * n_floats[k] for k in part}) for part in parts
         ]
         self._rows = [n_batch, 0]
-        self._buffers: list[list[Any]] = [self._made(0), []]
+        self._lent: list[Any] = [] if shared is None else list(shared._lent)
+        self._own: list[Any] = []
+        self._buffers: list[list[Any]] = [self._taken(), []]
 
     def buffer(self, key: Hashable) -> Any:
         """Return the buffer of a value or of scratch memory."""
@@ -68,15 +72,28 @@ class Arena:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all buffers."""
-        return sum(buffer.size for part in self._buffers for buffer in part)
+        """Bytes of its own buffers."""
+        return sum(buffer.size for buffer in (*self._own, *self._buffers[1]))
 
     def close(self) -> None:
         """Free the memory."""
-        for part in self._buffers:
-            for buffer in part:
-                buffer.destroy()
-        self._buffers = [[], []]
+        for buffer in (*self._own, *self._buffers[1]):
+            buffer.destroy()
+        self._buffers, self._own, self._lent = [[], []], [], []
+
+    def _taken(self) -> list[Any]:
+        """Return a buffer for each slot of n_batch rows: the least of those lent that is large enough, or a new one."""
+        free, out = sorted(self._lent, key=lambda buffer: buffer.size), []
+        for width in self._slots[0].width:
+            found = next((buffer for buffer in free if buffer.size >= width * self._n_batch), None)
+            if found is None:
+                found = self._device.buffer(width * self._n_batch)
+                self._own.append(found)
+            else:
+                free.remove(found)
+            out.append(found)
+        self._lent += self._own
+        return out
 
     def _made(self, part: int) -> list[Any]:
         return [self._device.buffer(width * self._rows[part]) for width in self._slots[part].width]

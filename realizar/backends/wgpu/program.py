@@ -103,7 +103,7 @@ class WgpuProgram:
         self._low = Lowering(plan, device, weights, storage, tensors, self._step, params)
         self._works = [self._lowered(index, op, storage) for index, op in enumerate(plan.ops)]
         self.on_host = tuple(work.op.op for _, work in self._works if isinstance(work, HostOp))
-        self._arena = self._new_arena(params.n_batch)
+        self._arena = self._new_arena(params)
         self._step_buffer, self._staging = device.buffer(4), device.buffer(4, reads_back=True)
         self._step_group: Any = None
         self._groups: dict[int, Any] = {}
@@ -159,7 +159,7 @@ class WgpuProgram:
         made = LOWERED[op.op](op, self._low) if op.op in LOWERED and op.plugin_op is None else None
         return op, HostOp(self.plan, op, self._inputs, storage) if made is None else made
 
-    def _new_arena(self, n_batch: int) -> Arena:
+    def _new_arena(self, params: CompileParams) -> Arena:
         views, scratch = self.plan.views, self._low.scratch_life
         life: dict[Hashable, tuple[int, int]] = dict(self.plan.lifetimes().items())
         n_floats: dict[Hashable, int] = {root: views[root].n for root in self.plan.lifetimes()}
@@ -169,7 +169,8 @@ class WgpuProgram:
             life[key], n_floats[key] = span, place.n
             if place.m_rows:
                 of_outputs.add(key)
-        return Arena(self._device, life, n_floats, of_outputs, n_batch)
+        shared = params.shares._arena if isinstance(params.shares, WgpuProgram) else None
+        return Arena(self._device, life, n_floats, of_outputs, params.n_batch, shared)
 
     def _forget_groups(self) -> None:
         self._groups.clear()
