@@ -63,27 +63,19 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
         "ngram", prompt lookup, proposes tokens that followed an earlier occurrence of the last tokens: faster if the
         completion repeats the prompt. "mtp", multi-token prediction, runs the draft block of the file.
     draft : str or PathLike, optional
-        Speculative decoding with this draft model: a smaller model with the same vocabulary, or an EAGLE-3 draft that
-        was trained for the model.
-    n_draft : int
-        Maximum number of draft tokens of a sequence in one step.
-    max_waiting : int, optional
-        Maximum number of waiting requests; further ones raise a BusyError.
+        Speculative decoding with this draft: a smaller model with the same vocabulary, or an EAGLE-3 draft for this one.
+    n_draft, max_waiting : int, optional
+        Maximum number of draft tokens of a sequence in a step, and of waiting requests (further ones: BusyError).
     backend : str
-        "cpu": the C kernels; "numpy": numpy alone, to check the kernels with; "wgpu": device="gpu"; or that of a plugin
-        (docs/backends.md).
+        "cpu"; "numpy", to check the kernels with; "wgpu", which is device="gpu"; or a plugin's (docs/backends.md).
     mmproj : str or PathLike, optional
-        The model's mmproj file, which has the encoder of pictures; by default one beside the model whose name fits
-        (docs/multimodal.md).
+        The file with the encoder of pictures; by default one beside the model whose name fits (docs/multimodal.md).
     allow_urls : bool or sequence of str
         Whether pictures at http and https URLs are read: all, none, or those that begin with one of these texts.
     device : str
-        Where the model is computed: "cpu"; "gpu", the best GPU; "gpu:N" of `realizar devices`; several as
-        "gpu:0,gpu:1"; or "auto", a GPU if there is one that is faster (docs/gpu.md).
-    n_gpu_layers : int, optional
-        Layers that GPUs compute, the last ones; by default as many as their memory has room for.
-    n_cpu_moe : int
-        Layers, from the first, whose experts stay on the CPU.
+        "cpu", "gpu", "gpu:N" of `realizar devices`, "gpu:0,gpu:1", or "auto": a GPU that is faster (docs/gpu.md).
+    n_gpu_layers, n_cpu_moe : int, optional
+        Layers that GPUs compute, the last ones, by default what fits; and first ones whose experts stay on the CPU.
     tensor_devices : dict of str to str, optional
         Regular expressions of tensor names -> "cpu", "gpu" or "gpu:N": where products with them are computed.
 

@@ -60,9 +60,7 @@ def command(
     device: served.Device = None,
     n_gpu_layers: served.GPULayers = None,
     n_cpu_moe: served.CPUExperts = None,
-    tensor_device: Annotated[
-        _Words, Option("-ot", "--tensor-device", help="Where products with such tensors run.", metavar="PATTERN=DEVICE")
-    ] = None,
+    tensor_device: served.TensorDevices = None,
     mmproj: Annotated[
         _Words, Option(help="File with the encoder of pictures, of the first model or MODEL=FILE.", metavar="FILE")
     ] = None,
@@ -77,6 +75,5 @@ def command(
     from realizar.server.run import serve
 
     with options.usage_errors():
-        status = serve(found)
-    if status:
-        raise Exit(status)
+        if status := serve(found):
+            raise Exit(status)

@@ -30,6 +30,10 @@ GPULayers = Annotated[
     int | None, Option("-ngl", "--n-gpu-layers", help="Layers that GPUs compute, the last.", show_default="what fits")
 ]
 CPUExperts = Annotated[int | None, Option(help="Layers, from the first, with experts on the CPU.", show_default="0")]
+TensorDevices = Annotated[
+    list[str] | None,
+    Option("-ot", "--tensor-device", help="Where products with such tensors run.", metavar="PATTERN=DEVICE"),
+]
 Speculate = Annotated[Literal["ngram"] | None, Option(help="Speculative decoding by prompt lookup.")]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from realizar.arch import ArchMetadata
-from realizar.compat.llama_options import POOLING, RANDOM_SEED, check_others, kv_type, speculation
+from realizar.compat.llama_options import POOLING, RANDOM_SEED, check_others, gpu_layers, kv_type, speculation
 from realizar.compat.llama_sampling import constraint, sampling
 from realizar.compat.llama_shapes import ChatShapes, TextShapes, as_text, embedding_response, finished
 from realizar.engine.output import ErrorEvent, TokensEvent
@@ -67,8 +67,10 @@ class Llama:
         Speculative decoding by prompt lookup.
     spm_infill : bool
         With a suffix, put it before the prefix.
+    n_gpu_layers : int
+        Layers on a GPU, if there is one; -1: as many as fit, if it is faster.
     **others
-        Options without effect here, such as n_gpu_layers and verbose (docs/migrating.md).
+        Options without effect, such as verbose.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class Llama:
         type_v: int | None = None,
         draft_model: Any = None,
         spm_infill: bool = False,
+        n_gpu_layers: int = 0,
         **others: Any,
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name not in ("self", "others")}
@@ -106,7 +109,7 @@ class Llama:
         self._llm = LLM(
             model_path, n_ctx=n_ctx or None, n_batch=n_batch, n_threads=n_threads, load="mmap" if use_mmap else "read",
             kv_type=(kv_type("type_k", type_k), kv_type("type_v", type_v)),  # type: ignore[arg-type]
-            **speculation(draft_model),
+            **speculation(draft_model), **gpu_layers(n_gpu_layers),
         )  # fmt: skip
         self.model_path = str(model_path)
         self._seed = seed
@@ -385,8 +388,7 @@ class Llama:
 
     def token_nl(self) -> int:
         """Return the id of the line break; -1 if it is no token."""
-        ids = self._llm.tokenize("\n", add_special=False)
-        return ids[-1] if ids else -1
+        return (self._llm.tokenize("\n", add_special=False) or [-1])[-1]
 
     def pooling_type(self) -> int:
         """Return the number of the pooling of `embed`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realizar.errors import UnsupportedError, short_repr
+from realizar.params.checks import is_int
 from realizar.params.names import unknown_name
 
 RANDOM_SEED = 0xFFFFFFFF
@@ -19,7 +20,7 @@ _KV_TYPES = {0: "f32", 1: "f16", 2: "q4", 8: "int8"}
 
 _IGNORED = frozenset(
     (
-        "n_gpu_layers", "split_mode", "main_gpu", "tensor_split", "use_mlock", "n_ubatch", "n_threads_batch",
+        "split_mode", "main_gpu", "tensor_split", "use_mlock", "n_ubatch", "n_threads_batch",
         "logits_all", "embedding", "offload_kqv", "flash_attn", "op_offload", "swa_full", "no_perf", "numa", "verbose",
         "mul_mat_q", "low_vram", "f16_kv",
     )
@@ -74,6 +75,21 @@ def kv_type(name: str, value: int | None) -> str:
             f"{name}={short_repr(value)}: must be 0 (f32), 1 (f16), 2 (q4_0, here q4) or 8 (q8_0, here int8)"
         )
     return _KV_TYPES[value]
+
+
+def gpu_layers(n: int) -> dict[str, Any]:
+    """Return the params of LLM for `n_gpu_layers`: like llama.cpp's, it has no effect where there is no GPU.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is no integer.
+    """
+    if not is_int(n):
+        raise UnsupportedError(f"n_gpu_layers={short_repr(n)}: must be an integer; -1 is all layers")
+    if n == 0:
+        return {}
+    return {"device": "auto"} if n < 0 else {"device": "auto", "n_gpu_layers": n}
 
 
 def speculation(draft_model: Any) -> dict[str, Any]:

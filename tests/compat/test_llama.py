@@ -15,6 +15,7 @@ from realizar.compat import (
     LogitsProcessorList,
     StoppingCriteriaList,
 )
+from realizar.compat.llama_options import gpu_layers
 from realizar.errors import GGUFError, GrammarError, ModelNotFoundError, ParameterError, UnsupportedError
 from tests.server.serving import SCHEMA, TOOLS, write_model
 
@@ -352,3 +353,14 @@ def test_what_does_nothing(llama):
     assert llama("A text.", max_tokens=8)["choices"] != first["choices"]
     llama.set_seed(3)
     assert llama("A text.", max_tokens=8)["choices"] == first["choices"]
+
+
+def test_layers_on_a_gpu(path, monkeypatch):
+    """Where there is one, as many as asked for; the result does not change where there is none."""
+    assert [gpu_layers(n) for n in (0, -1, 7)] == [{}, {"device": "auto"}, {"device": "auto", "n_gpu_layers": 7}]
+    with pytest.raises(UnsupportedError, match="n_gpu_layers='all': must be an integer"):
+        Llama(path, n_gpu_layers="all")
+    for n in (0, 1):
+        llama = Llama(path, n_threads=1, n_gpu_layers=n)
+        assert llama._llm.engine.offload.only == "cpu"
+        llama.close()
