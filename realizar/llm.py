@@ -63,7 +63,7 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
         "ngram", prompt lookup, proposes tokens that followed an earlier occurrence of the last tokens: faster if the
         completion repeats the prompt. "mtp", multi-token prediction, runs the draft block of the file.
     draft : str or PathLike, optional
-        Speculative decoding with this draft: a smaller model with the same vocabulary, or an EAGLE-3 draft for this one.
+        Speculative decoding with this draft: a smaller model with the same vocabulary, or an EAGLE-3 draft of this one.
     n_draft, max_waiting : int, optional
         Maximum number of draft tokens of a sequence in a step, and of waiting requests (further ones: BusyError).
     backend : str

@@ -186,8 +186,9 @@ def _other_ways(session: Session, in_stages: Session, is_whole: bool) -> Iterato
     session.clear()
     yield "in chunks", session.prompt(tokens, 7)
     session.clear()
-    yield "after a prefix in the cache", session.continue_from(
-        0, 3, 2 * BLOCK, session.prompt(tokens[: 2 * BLOCK], N_TOKENS), tokens
+    yield (
+        "after a prefix in the cache",
+        session.continue_from(0, 3, 2 * BLOCK, session.prompt(tokens[: 2 * BLOCK], N_TOKENS), tokens),
     )
     for one in (session, in_stages):
         one.clear()

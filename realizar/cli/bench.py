@@ -77,7 +77,6 @@ def _lines(m: Measurement) -> list[str]:
     each = f" for each of {c.batch} sequences" if c.batch > 1 else ""
     peak = "not reported by this system" if m.peak_rss_bytes is None else f"{m.peak_rss_bytes / 1e6:.0f} MB"
     lines = [
-        f"devices  {m.devices}",
         f"model    {m.model_bytes / 1e6:.1f} MB, of which a decode step reads {m.bytes_per_token / 1e6:.1f} MB",
         f"machine  {m.n_threads} threads, {m.isa}; reads {m.read_gb_s:.1f} GB/s,"
         f" multiplies int8 at {m.int8_tops:.3f} and f32 at {m.f32_tops:.3f} TOPS",
@@ -92,5 +91,7 @@ def _lines(m: Measurement) -> list[str]:
         steps = f"over {c.n_generate} tokens{each}{depth}"
         lines.append(f"decode   {m.decode_tok_s:.1f} tok/s {steps}: {m.decode_share:.0%} of the floor")
         lines.append(f"step     p50 {m.step_ms_p50:.2f} ms, p95 {m.step_ms_p95:.2f} ms, p99 {m.step_ms_p99:.2f} ms")
+    if c.device != "cpu":
+        lines.append(f"devices  {m.devices}")
     lines.append(f"memory   peak {peak}, of which {m.kv_bytes / 1e6:.1f} MB are the KV cache")
     return lines

@@ -17,8 +17,8 @@ from realizar import __version__, store
 from realizar._kernels import table
 from realizar.backends.cpu.threads import affinity, default_threads, read_kernel_file
 from realizar.backends.wgpu.device import open_device
-from realizar.planning.machine import f32_tops, host_memory, int8_tops, read_gb_s
 from realizar.errors import RealizarError
+from realizar.planning.machine import f32_tops, host_memory, int8_tops, read_gb_s
 
 EXTRAS = {
     "hub": ("huggingface_hub", "models of the Hugging Face hub"),

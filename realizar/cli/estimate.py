@@ -11,10 +11,10 @@ from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan
 from realizar.backends.cpu.threads import default_threads
-from realizar.planning.device_estimates import DeviceEstimate, device_estimates
-from realizar.planning.floor import Floor, Rates, prompt_floor, step_floor
-from realizar.planning.device_rates import rates_of
 from realizar.engine.cache.kv_cache import KVCache
+from realizar.planning.device_estimates import DeviceEstimate, device_estimates
+from realizar.planning.device_rates import rates_of
+from realizar.planning.floor import Floor, Rates, prompt_floor, step_floor
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels import table
+from realizar.cli.workload import DECODE_PROMPT, Workload
 from realizar.planning.floor import Rates, prompt_floor, step_floor
 from realizar.planning.machine import f32_tops, int8_tops, peak_rss_bytes, read_gb_s
-from realizar.cli.workload import DECODE_PROMPT, Workload
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine

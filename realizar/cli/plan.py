@@ -55,7 +55,7 @@ def command(
         with options.usage_errors():
             params = EngineParams(
                 threads, ctx, n_seqs, n_batch, types, device=device, n_gpu_layers=n_gpu_layers,  # type: ignore[arg-type]
-                n_cpu_moe=n_cpu_moe, tensor_devices=tensor_devices or (),  # type: ignore[arg-type]
+                n_cpu_moe=n_cpu_moe, tensor_devices=tensor_devices or (),
             )  # fmt: skip
         found = estimate(opened, params)
     finally:
@@ -86,8 +86,9 @@ def _lines(e: Estimate) -> list[str]:
         lines.append(f"slow ops  {slow}, computed in numpy, row by row")
     if e.decode is not None:
         lines.append(f"decode    {_speed(e.decode)} for one sequence with a half-full cache")
-    for each in e.devices[1:]:  # the first is the CPU, of which the lines above are
-        lines += _device_lines(each)
+    gpus = e.devices[1:]  # the first is the CPU, of which the lines above are
+    if any(each.device != "auto" for each in gpus):
+        lines += [line for each in gpus for line in _device_lines(each)]
     return lines
 
 

@@ -27,7 +27,10 @@ SHARED: dict[str, tuple[Any, Any]] = {
         512,
     ),
     "n_chunks": (Annotated[int | None, Option("--chunks", min=1, help="Maximum chunks.", show_default="all")], None),
-    **{name: options.ENGINE[name] for name in ("n_threads", "kv_type", "activations", "backend", "device", "n_gpu_layers")},
+    **{
+        name: options.ENGINE[name]
+        for name in ("n_threads", "kv_type", "activations", "backend", "device", "n_gpu_layers")
+    },
 }
 """Keyword of the functions of `realizar.quality` -> option and default."""
 

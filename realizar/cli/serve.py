@@ -64,9 +64,7 @@ def command(
     mmproj: Annotated[
         _Words, Option(help="File with the encoder of pictures, of the first model or MODEL=FILE.", metavar="FILE")
     ] = None,
-    allow_urls: Annotated[
-        _Words, Option(help="Beginning of URLs of pictures that are read; * allows all.", metavar="URL")
-    ] = None,
+    allow_urls: served.AllowedURLs = None,
 ) -> None:
     """Serve models over HTTP. Each option is also REALIZAR_... in the environment, and a key of the TOML file."""
     given = {name: value for name, value in locals().items() if name != "config"}

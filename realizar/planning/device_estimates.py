@@ -10,7 +10,7 @@ from realizar.backends.wgpu.forms import UNPACK
 from realizar.backends.wgpu.ops import LOWERED
 from realizar.errors import RealizarError
 from realizar.planning.device_rates import rates_of
-from realizar.planning.offload import CPU, choose, device_needs, on_cpu, offload_to, step_seconds
+from realizar.planning.offload import CPU, choose, device_needs, offload_to, on_cpu, step_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

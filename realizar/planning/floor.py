@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from realizar._kernels.plan import N_PLANES
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
-    from realizar.engine.cache.kv_cache import KVCache
     from realizar.model import Model
+    from realizar.runtime.backend import Storage
     from realizar.runtime.plan import Plan
+
+
+class Cache(Protocol):
+    """What a floor needs of a KV cache: the rows of a step at most, and the storage."""
+
+    n_batch: int
+    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Floor:
 
 
 def prompt_floor(
-    model: Model, cache: KVCache, n_prompt: int, program: str = "decode", activations: str = "int8"
+    model: Model, cache: Cache, n_prompt: int, program: str = "decode", activations: str = "int8"
 ) -> Floor:
     """Return the floor of prefill: all layer weights are multiplied for every token, and read once per step.
 
@@ -61,7 +68,7 @@ def prompt_floor(
 
 
 def step_floor(
-    model: Model, cache: KVCache, n_tokens: float, batch: int, program: str = "decode", activations: str = "int8"
+    model: Model, cache: Cache, n_tokens: float, batch: int, program: str = "decode", activations: str = "int8"
 ) -> Floor:
     """Return the floor of a decode step of `batch` sequences with `n_tokens` each in the KV cache."""
     plan = model.plan(program)
@@ -71,7 +78,7 @@ def step_floor(
     return Floor(model.bytes_read(batch, program) + cache_bytes, 2 * batch * int8, 2 * batch * f32)
 
 
-def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
+def _kv_bytes(plan: Plan, cache: Cache, n_tokens: float) -> float:
     """Return the bytes of K and V that one query attends to."""
     total = 0.0
     for index, group in enumerate(plan.cache_groups):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
+from realizar._kernels.plan import N_PLANES
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.backends.wgpu.forms import packed
 from realizar.params import kv_types
-from realizar.planning.floor import N_PLANES, Floor
+from realizar.planning.floor import Floor
 from realizar.runtime.batch import BLOCK
 from realizar.runtime.passes import FUSIONS
 from realizar.runtime.plan import assign_slots

@@ -219,7 +219,7 @@ def offload_to(gpus: Sequence[GPU], model: Model, params: EngineParams) -> Offlo
             low = middle
         else:
             high = middle - 1
-    return make(low)
+    return make(low) if low else make(0, why=f"no layer has room in the memory of {', '.join(names)}")
 
 
 def _fits(offload: Offload, memory: Sequence[int | None], model: Model, params: EngineParams) -> bool:

@@ -180,7 +180,9 @@ class Settings(BaseSettings):
             "n_cpu_moe",
         )  # fmt: skip
         allowed = True if "*" in self.allow_urls else tuple(self.allow_urls)
-        placed = tuple((pattern, device) for pattern, _, device in (text.rpartition("=") for text in self.tensor_device))
+        placed = tuple(
+            (pattern, device) for pattern, _, device in (text.rpartition("=") for text in self.tensor_device)
+        )
         more = {"max_waiting": self.max_queue, "allow_urls": allowed, "tensor_devices": placed}
         return {**{name: getattr(self, name) for name in names}, **more}
 

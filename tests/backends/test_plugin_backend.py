@@ -87,5 +87,3 @@ def test_two_plugins_with_one_name_are_an_error(plugin):
 def test_a_device_leaves_no_choice_of_a_backend():
     with pytest.raises(ParameterError, match="device='gpu': must be left out where backend='counting'"):
         EngineParams(backend="counting", device="gpu")
-
-

@@ -182,7 +182,9 @@ def test_taps_and_overrides_cross_stages(tmp_path):
         assert len(found) == 1 + len(names)
         for name in want:
             np.testing.assert_array_equal(found[name], want[name])
-        given = next(value for value in graph.values if value.name == plan.names[plan.ops[len(plan.ops) // 2].inputs[0]])
+        given = next(
+            value for value in graph.values if value.name == plan.names[plan.ops[len(plan.ops) // 2].inputs[0]]
+        )
         rows = {given.name: rng.standard_normal((9, *given.shape), np.float32)}
         over = model.plan(overrides=rows)
         want, found = (
@@ -210,7 +212,11 @@ def test_stages_of_a_member_share_the_memory_of_values(member, tmp_path):
         made = {}
         for placement in (few, many):
             own = session(model, staged(placement, member, cpu), model.plan())
-            made[placement] = own.prompt(random_tokens(40), 40)["logits"], own.compiled.n_bytes, len(own.compiled.stages)
+            made[placement] = (
+                own.prompt(random_tokens(40), 40)["logits"],
+                own.compiled.n_bytes,
+                len(own.compiled.stages),
+            )
     close(made[many][0], made[few][0])
     assert (made[few][2], made[many][2]) == (3, 13)
     assert made[many][1] <= 1.2 * made[few][1]

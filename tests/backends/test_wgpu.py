@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realizar import LLM
-from realizar.backends.wgpu import backend, device
+from realizar.backends.wgpu import device
 from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.backends.wgpu.forms import UNPACK
 from realizar.backends.wgpu.ops import linear

@@ -14,7 +14,7 @@ QWEN = str(FIXTURES / "qwen2/model-q4_k_m.gguf")
 KEYS = (
     "config, model_bytes, bytes_per_token, n_threads, isa, read_gb_s, int8_tops, f32_tops, load_s, prefill_s,"
     " prefill_tok_s, prefill_share, decode_tok_s, decode_share, step_ms_p50, step_ms_p95, step_ms_p99, peak_rss_bytes,"
-    " kv_bytes"
+    " devices, kv_bytes"
 )
 
 

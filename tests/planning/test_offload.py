@@ -11,8 +11,8 @@ from realizar import LLM, AsyncLLM
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.staged.backend import StagedBackend
 from realizar.backends.wgpu import device
-from realizar.backends.wgpu.gpus import GPU
 from realizar.backends.wgpu.backend import WgpuBackend
+from realizar.backends.wgpu.gpus import GPU
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.errors import DeviceMemoryError, ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
@@ -266,20 +266,20 @@ def small(monkeypatch):
 def test_too_little_memory_leaves_fewer_layers(model, small):
     ((_, need),) = device_needs(choose(model, params(device="gpu")), model, params(n_batch=64))
     small((need.n_bytes - RESERVE) * 3 // 4)
-    with (
-        pytest.warns(UserWarning, match="has no memory for .* bytes more; trying n_gpu_layers=4 of 6 instead of 6"),
-        LLM(model.file.path, n_ctx=64, n_batch=64, n_seqs=1, device="gpu", activations="f32", kv_type="f32") as llm,
-    ):
-        n = llm.engine.offload.n_gpu_layers
+    with pytest.warns(UserWarning, match=r"has no memory for .* bytes more; trying n_gpu_layers=4 of 6 instead of 6"):
+        llm = LLM(model.file.path, n_ctx=64, n_batch=64, n_seqs=1, device="gpu", activations="f32", kv_type="f32")
+    with llm:
+        assert llm.engine.offload.n_gpu_layers < N_LAYER
         found = llm.logits([1, 2, 3])
-    assert n < N_LAYER
     with LLM(model.file.path, n_ctx=64, activations="f32", kv_type="f32") as llm:
         assert relative_error(found, llm.logits([1, 2, 3])) < TOLERANCE
 
 
 def test_no_memory_at_all_leaves_the_cpu(small):
     small(64)
-    with pytest.warns(UserWarning, match="trying n_gpu_layers=0"), LLM(LLAMA, **EXACT, device="gpu") as llm:
+    with pytest.warns(UserWarning, match="trying n_gpu_layers=0"):
+        llm = LLM(LLAMA, **EXACT, device="gpu")
+    with llm:
         assert llm.engine.offload.only == "cpu"
         assert isinstance(llm.engine.runner.backend, CPUBackend)
 
@@ -293,6 +293,6 @@ def test_an_error_of_the_driver_is_typed():
 
     opened = device.open_device()
     own = device.Device(**{**vars(opened), "gpu": SimpleNamespace(create_buffer=refuse)})
-    with pytest.raises(DeviceMemoryError, match="has no memory for 1 MiB more .*not enough memory left"):
+    with pytest.raises(DeviceMemoryError, match=r"has no memory for 1 MiB more .*not enough memory left"):
         own.buffer(1 << 20)
     assert np.isscalar(own.pid)

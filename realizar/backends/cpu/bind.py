@@ -118,7 +118,9 @@ class _Binder:
             n_keys=self.params.n_ctx if any(self.biases.values()) or self.mem.scores[1] else UNLIMITED,
             n_positions=self.params.n_ctx if any(op.op == "position_scale" for op in self.plan.ops) else UNLIMITED,
         )  # fmt: skip
-        return CompiledPlan(self.plan, self.steps, self.mem.arena, rows, self.overrides, limits, self.slots, self.mem.lent)
+        return CompiledPlan(
+            self.plan, self.steps, self.mem.arena, rows, self.overrides, limits, self.slots, self.mem.lent
+        )
 
     def _numpy_op(self, op: Node) -> NumpyOp:
         """Return an op without a kernel as a separate step; outputs that no op reads are not in the arena."""

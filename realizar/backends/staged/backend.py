@@ -91,7 +91,8 @@ class StagedBackend:
         """Compile the stages of a plan, each for its member; raises like the members."""
         if not isinstance(storage, StagedStorage):
             raise RealizarError(f"the staged backend needs its own storage, not a {type(storage).__name__}")
-        stages, programs, before = cut(plan, self.placement), [], {}
+        stages, programs = cut(plan, self.placement), []
+        before: dict[int, Program] = {}
         for stage in stages:
             own = replace(params, shares=before.get(stage.member))
             made = self.members[stage.member].compile(stage.plan, tensors, storage.members[stage.member], own)

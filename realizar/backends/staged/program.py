@@ -1,4 +1,4 @@
-"""StagedProgram: runs the stages of a plan one after another, and passes the values that cross as rows in host memory."""
+"""StagedProgram: runs the stages of a plan one after another, and passes on the values that cross, in host memory."""
 
 from __future__ import annotations
 

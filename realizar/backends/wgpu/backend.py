@@ -7,8 +7,8 @@ from weakref import WeakSet
 
 from realizar.backends.numpy.backend import Weight
 from realizar.backends.wgpu.device import open_device
-from realizar.backends.wgpu.progress import upload_progress
 from realizar.backends.wgpu.program import WgpuProgram
+from realizar.backends.wgpu.progress import upload_progress
 from realizar.backends.wgpu.storage import WgpuStorage
 from realizar.backends.wgpu.weights import Weights
 from realizar.errors import RealizarError

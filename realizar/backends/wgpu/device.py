@@ -98,7 +98,9 @@ class Device:
         except wgpu.GPUError as error:
             if "lost" in str(error):
                 self.lose()
-                raise DeviceError(f"{self.name} was lost ({describe_exception(error)}); open the model again") from error
+                raise DeviceError(
+                    f"{self.name} was lost ({describe_exception(error)}); open the model again"
+                ) from error
             raise DeviceMemoryError(
                 f"{self.name} has no memory for {size / 2**20:.0f} MiB more ({describe_exception(error)}); use a "
                 "smaller model, n_ctx or n_seqs"
