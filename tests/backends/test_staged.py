@@ -10,12 +10,18 @@ from realizar.backends.staged.placement import Placement
 from realizar.backends.staged.stages import cut
 from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.engine.engine import Engine
+from realizar.gguf import GGUFFile
+from realizar.model import Model
 from realizar.params import EngineParams, SamplingParams
+from realizar.runtime.adapter_files import open_control_vector, open_lora
 from realizar.testing import TOLERANCE, Session, random_tokens, relative_error, tiny_metadata, tiny_model
+from tests.adapters import write_random_lora, write_random_vector
 from tests.arch import test_sparse
+from tests.arch.test_draft_blocks import sizes_of
 from tests.backends.adapters import need_adapter
 from tests.engine import test_encoders as encoders
-from tests.engine.fake import FakeTokenizer, check_cache
+from tests.engine.fake import FakeTokenizer, Letters, check_cache
+from tests.engine.speculation.oracle import FlatCost
 from tests.engine.test_preemption import force
 from tests.engine.test_same_bits import PROMPTS, SIZES, architecture, score
 from tests.runtime import test_shared_kv
@@ -41,7 +47,7 @@ def tiny(name, folder, type_name="Q8_0", **sizes):
 
 @pytest.fixture(scope="module")
 def model(request, tmp_path_factory):
-    with tiny(request.param, tmp_path_factory.mktemp("tiny")) as made:
+    with of_family(request.param, tmp_path_factory.mktemp("tiny")) as made:
         made.__dict__["tokenizer"] = FakeTokenizer()
         yield made
 
@@ -220,3 +226,53 @@ def test_stages_of_a_member_share_the_memory_of_values(member, tmp_path):
     close(made[many][0], made[few][0])
     assert (made[few][2], made[many][2]) == (3, 13)
     assert made[many][1] <= 1.2 * made[few][1]
+
+
+@pytest.mark.parametrize("model", ["t5"], indirect=True)
+def test_a_decoder_reads_what_an_encoder_cached(model):
+    """Cross-attention: one program writes the caches, another one reads them, each layer's on its member."""
+    texts = encoders.TEXTS[:3]
+    for placement in (SPLIT, PLACEMENTS["reversed"], PLACEMENTS["products"]):
+        found, want = (
+            encoders.answers(Engine(model, EngineParams(n_threads=1, n_batch=64, n_ctx=80), backend=make), *texts)
+            for make in (staged(placement, cpu, cpu), cpu())
+        )
+        assert found == want
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS.values(), ids=PLACEMENTS)
+def test_adapters_and_control_vectors(placement, tmp_path):
+    """Their ops change values in place, of which some were computed by the other member."""
+    with tiny("llama", tmp_path) as model:
+        model.__dict__["tokenizer"] = FakeTokenizer()
+        lora = write_random_lora(tmp_path / "lora.gguf", model)
+        vector = write_random_vector(tmp_path / "vector.gguf", model, (1,))
+        found = []
+        for backend in (cpu(), staged(placement, cpu, cpu)):
+            own = engine(model, backend)
+            own.adapters.add("a", open_lora(lora, "llama"))
+            own.adapters.add("v", open_control_vector(vector, "llama"))
+            params = SamplingParams(lora="a", control_vector="v")
+            request = own.logits(PROMPTS[2], None, 0, params)
+            own.complete([request])
+            found.append(request.logits)
+        plain = score(engine(model, cpu()), PROMPTS[2])
+    np.testing.assert_array_equal(found[0], found[1])
+    assert relative_error(found[0], plain) > 0.1
+
+
+def test_a_draft_block_of_the_file(tmp_path):
+    """It is computed by the member that has the head; drafts are verified in all layers."""
+    metadata, found = {**tiny_metadata("glm4moe"), **sizes_of("glm4moe")}, []
+    with tiny_model(architecture("glm4moe"), metadata, "Q8_0", tmp_path, optional=False) as made:
+        path = made.file.path
+    for backend in (cpu(), staged(SPLIT, cpu, cpu)):
+        model = Model(GGUFFile(path), architecture("glm4moe"), has_draft=True)
+        model.__dict__["tokenizer"] = Letters()
+        own = Engine(model, EngineParams(n_threads=1, n_ctx=160, n_batch=64, speculate="mtp"), backend=backend)
+        own.speculator.cost = FlatCost(256)
+        own.speculator._n_steps = lambda drafters: 3
+        found.append(tokens(own, *PROMPTS[1:3]))
+        assert "draft" in {key[0] for key in own.runner._programs}
+        own.close()
+    assert found[0] == found[1]
