@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from realizar.arch.hparams import HParams
     from realizar.engine.cache.chunk import Chunk
     from realizar.engine.request import Request
+    from realizar.engine.speculation.speculator import Speculator
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend
@@ -96,10 +97,9 @@ class Engine(Submissions):
         self.is_closed = self._is_shut = False
         with ExitStack() as if_it_fails:
             has_drafts = draft is not None or params.speculate is not None or "draft" in model.graphs
-            self.cache, self.runner = self._compiled(params, backend, has_drafts)
+            self.cache, self.runner, self.speculator = self._compiled(params, backend, has_drafts, draft)
             if backend is None:
                 if_it_fails.callback(self.runner.backend.close)
-            self.speculator = make_speculator(params, self.runner, draft)
             self.scheduler = Scheduler(self.cache, params.max_waiting)
             self._intake = Intake(self.runner)
             self.adapters = self._intake.adapters
@@ -107,14 +107,17 @@ class Engine(Submissions):
             if_it_fails.pop_all()
         forks.in_child(self._after_fork)
 
-    def _compiled(self, params: EngineParams, given: Backend | None, has_drafts: bool) -> tuple[KVCache, Runner]:
-        """Return the cache and the runner of a backend, by default that of the devices which the params ask for."""
+    def _compiled(
+        self, params: EngineParams, given: Backend | None, has_drafts: bool, draft: Model | None
+    ) -> tuple[KVCache, Runner, Speculator | None]:
+        """Return what needs the memory of a backend, by default that of the devices which the params ask for."""
         model, plan, room = self.model, self.model.plan(), replace(params, n_ctx=self.n_ctx)
         make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
 
-        def make(backend: Backend) -> tuple[KVCache, Runner]:
+        def make(backend: Backend) -> tuple[KVCache, Runner, Speculator | None]:
             cache = KVCache(plan.cache_groups, plan.states, room, backend, has_drafts)
-            return cache, make_runner(model, cache, params, backend)
+            runner = make_runner(model, cache, params, backend)
+            return cache, runner, make_speculator(params, runner, draft)
 
         if given is not None:
             return make(given)

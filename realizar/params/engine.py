@@ -168,6 +168,7 @@ class EngineParams:
         want = "regular expressions, each with 'cpu' or 'gpu:N'"
         pairs = as_tuple("tensor_devices", given.items() if isinstance(given, Mapping) else given or (), want)
         check(all(map(_names_tensors, pairs)), "tensor_devices", given, want)
+        check(not pairs or device != "cpu", "tensor_devices", given, "left out where device='cpu'")
         object.__setattr__(self, "tensor_devices", tuple((str(pattern), str(where)) for pattern, where in pairs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -11,9 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from realizar import backends
 from realizar.backends.staged.backend import StagedBackend
 from realizar.backends.staged.placement import Placement
-from realizar.errors import DeviceMemoryError, ParameterError, RealizarError
+from realizar.errors import DeviceError, DeviceMemoryError, ParameterError, RealizarError
 from realizar.planning.device_rates import rates_of
-from realizar.planning.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,13 +100,11 @@ class Offload:
         if self.only is not None:
             return _member(self.only, params)
         made: list[Backend] = []
-        try:
+        with ExitStack() as if_it_fails:
             for device in self.members:
                 made.append(_member(device, params))
-        except BaseException:
-            for member in made:
-                member.close()
-            raise
+                if_it_fails.callback(made[-1].close)
+            if_it_fails.pop_all()
         return StagedBackend(made, self.placement)
 
     def fewer(self, error: DeviceMemoryError) -> Offload:
@@ -147,15 +145,15 @@ def compiled(offload: Offload, params: EngineParams, make: Callable[[Backend], T
         If there is too little memory even with no layer on them.
     """
     while True:
-        backend = offload.backend(params)
         try:
-            return offload, backend, make(backend)
+            with ExitStack() as if_it_fails:
+                backend = offload.backend(params)
+                if_it_fails.callback(backend.close)
+                made = make(backend)
+                if_it_fails.pop_all()
+                return offload, backend, made
         except DeviceMemoryError as error:
-            backend.close()
             offload = offload.fewer(error)
-        except BaseException:
-            backend.close()
-            raise
 
 
 def choose(model: Model, params: EngineParams) -> Offload:
@@ -234,6 +232,8 @@ def _fits(offload: Offload, memory: Sequence[int | None], model: Model, params: 
 
 def device_needs(offload: Offload, model: Model, params: EngineParams) -> list[tuple[str, Needs]]:
     """Return what each device needs."""
+    from realizar.planning.needs import needs  # the forms of the wgpu backend, which others do without
+
     n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
     found = needs(model, params, offload.placement, n_ctx)
     return [(offload.members[number], each) for number, each in found.items()]
@@ -260,9 +260,9 @@ def _auto(model: Model, params: EngineParams) -> Offload:
         if params.n_gpu_layers is not None:
             return there
         rates = {device: rates_of(device, params.n_threads) for device in there.members}
-    except ParameterError:
-        raise
     except RealizarError as error:  # no package, a forked process, a GPU that cannot be opened
+        if isinstance(error, ParameterError) and not isinstance(error, DeviceError):
+            raise
         return on_cpu(model, str(error))
     here, seconds = (step_seconds(each, model, params, rates) for each in (on_cpu(model), there))
     times = f"a token takes at least {1e3 * seconds:.2f} ms there, {1e3 * here:.2f} ms on the CPU"

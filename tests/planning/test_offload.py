@@ -111,6 +111,16 @@ def test_auto_takes_a_real_gpu_that_is_faster(model, cards):
     assert choose(model, params(device="auto", n_gpu_layers=2)).n_gpu_layers == 2
 
 
+def test_auto_leaves_a_gpu_that_fails(model, cards, monkeypatch):
+    def fail(name, n_threads=None):
+        raise DeviceMemoryError("card 0 has no memory for 256 MiB more")
+
+    cards(card())
+    monkeypatch.setattr(offload, "rates_of", fail)
+    found = choose(model, params(device="auto"))
+    assert (found.only, found.why) == ("cpu", "card 0 has no memory for 256 MiB more")
+
+
 def test_auto_takes_no_software_adapter(model, cards):
     cards(card(kind="software"))
     found = choose(model, params(device="auto"))
@@ -153,6 +163,7 @@ def test_a_tensor_on_a_device_that_the_model_has_not(model, cards):
         ({"n_gpu_layers": 3}, "n_gpu_layers=3: must be 0 or None where device='cpu'; pass device='gpu'"),
         ({"device": "gpu", "n_gpu_layers": -1}, "n_gpu_layers=-1: must be an integer >= 0"),
         ({"n_cpu_moe": True}, "n_cpu_moe=True: must be an integer >= 0"),
+        ({"tensor_devices": {"ffn": "cpu"}}, "tensor_devices=.*: must be left out where device='cpu'"),
         ({"tensor_devices": {"(": "cpu"}}, "tensor_devices=.*: must be regular expressions"),
         ({"tensor_devices": {"ffn": "tpu"}}, "tensor_devices=.*: must be regular expressions"),
         ({"tensor_devices": 3}, "tensor_devices=3: must be regular expressions"),

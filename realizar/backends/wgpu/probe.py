@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from realizar.errors import DeviceError, describe_exception
+
 if TYPE_CHECKING:
     from realizar.backends.wgpu.device import Device
 
@@ -74,14 +76,19 @@ class Limits(NamedTuple):
 def probe(device: Device) -> Limits:
     """Measure the limits of a device, which takes some tenths of a second.
 
-    A dispatch waits for the one before, as those of a step do. Raises DeviceError if the device was lost.
+    A dispatch waits for the one before, as those of a step do. Raises DeviceError if the device fails.
     """
+    import wgpu
+
     n_bytes = min(READ_BYTES, device.max_binding) // 16 * 16
-    with _Probe(device, n_bytes) as own:
-        idle = own.seconds(NOTHING, 1, 1)
-        dispatch = own.seconds(NOTHING, 1, N_DISPATCHES) - idle
-        read = own.seconds(READ, GROUPS, 1) - idle
-        int8, f32 = (own.seconds(source, GROUPS, 1) - idle for source in (INT8, F32))
+    try:
+        with _Probe(device, n_bytes) as own:
+            idle = own.seconds(NOTHING, 1, 1)
+            dispatch = own.seconds(NOTHING, 1, N_DISPATCHES) - idle
+            read = own.seconds(READ, GROUPS, 1) - idle
+            int8, f32 = (own.seconds(source, GROUPS, 1) - idle for source in (INT8, F32))
+    except (RuntimeError, wgpu.GPUError) as error:
+        raise DeviceError(f"{device.name} cannot be measured: {describe_exception(error)}") from error
     n = GROUPS * SIZE * ROUNDS
     least = 1e-9
     return Limits(
