@@ -30,6 +30,7 @@ from tests.limits.models import LLAMA
 GREEDY = SamplingParams(temperature=0.0, max_tokens=6, ignore_eos=True)
 EXACT = {"n_threads": 1, "n_ctx": 64, "activations": "f32", "kv_type": "f32"}
 N_LAYER = 6
+EXPERTS = {"block_count": 3, "expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 64}
 SLOW = DeviceRates(Rates(1.0, 0.1, 0.1))
 FAST = DeviceRates(Rates(100.0, 10.0, 10.0), op_s=1e-9)
 
@@ -223,6 +224,21 @@ def test_logits_do_not_depend_on_devices(given):
     assert relative_error(found, logits()[0]) < TOLERANCE
     kinds = {0: CPUBackend, 99: WgpuBackend}
     assert isinstance(backend, kinds.get(given.get("n_gpu_layers"), StagedBackend))
+
+
+def test_experts_of_the_first_layers_stay_on_the_cpu(tmp_path):
+    need_adapter()
+    keys = {f"qwen3moe.{key}": value for key, value in EXPERTS.items()}
+    with tiny_model(architecture("qwen3moe"), {**tiny_metadata("qwen3moe"), **keys}, "Q8_0", tmp_path) as made:
+        path = made.file.path
+    with LLM(path, **EXACT) as llm:
+        want = llm.logits([1, 2, 3, 4])
+    for n, n_stages in ((1, 3), (2, 5), (3, 7)):
+        with LLM(path, **EXACT, device="gpu", n_cpu_moe=n) as llm:
+            found, program = llm.logits([1, 2, 3, 4]), llm.engine.runner.program(None)
+            assert f"experts of the first {n} layers on the CPU" in str(llm.engine.offload)
+        assert relative_error(found, want) < TOLERANCE
+        assert [stage.member for stage in program.stages] == [1, *[0, 1] * (n_stages // 2)]
 
 
 def test_a_saved_cache_and_a_pickled_model_keep_their_devices(tmp_path):
