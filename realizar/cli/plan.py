@@ -93,8 +93,8 @@ def _lines(e: Estimate) -> list[str]:
 
 
 def _device_lines(d: DeviceEstimate) -> list[str]:
-    speed = "" if d.decode_tok_s is None else f"; decode at most {d.decode_tok_s:.0f} tok/s"
-    lines = [f"{d.device:9} {d.split}{speed}"]
+    decode = "" if d.decode_tok_s is None else f", decode {d.decode_tok_s:.0f}"
+    lines = [f"{d.device:9} {d.split}", f"          at most prefill {d.prefill_tok_s:.0f}{decode} tok/s"]
     if d.gpu_bytes["total"]:
         parts = ", ".join(f"{name} {n / 1e6:.1f}" for name, n in d.gpu_bytes.items() if name != "total")
         lines.append(f"          {d.gpu_bytes['total'] / 1e6:.1f} MB of GPU memory: {parts}")

@@ -40,6 +40,8 @@ class DeviceEstimate:
         Bytes of weights, cache and values in the memory of GPUs; "total" includes a reserve.
     decode_tok_s : float | None
         Upper limit for one sequence with a half-full cache; None for encoders.
+    prefill_tok_s : float
+        Upper limit for a prompt of one step.
     host_ops : tuple of str
         Ops without a kernel on the GPU, each of which costs a round trip.
     slower_paths : tuple of str
@@ -51,6 +53,7 @@ class DeviceEstimate:
     n_gpu_layers: int
     gpu_bytes: dict[str, int]
     decode_tok_s: float | None
+    prefill_tok_s: float
     host_ops: tuple[str, ...]
     slower_paths: tuple[str, ...]
 
@@ -84,13 +87,15 @@ def _estimate(
 ) -> DeviceEstimate:  # fmt: skip
     own = [each for where, each in device_needs(way, model, params) if where != CPU]
     parts = {name: sum(getattr(each, name) for each in own) for name in ("weights", "cache", "values")}
-    has_gpu = way.only != CPU
+    has_gpu, n_prompt = way.only != CPU, min(params.n_batch, params.n_ctx or params.n_batch)
+    decode, prefill = step_seconds(way, model, params, rates)
     return DeviceEstimate(
         device=device,
         split=str(way),
         n_gpu_layers=way.n_gpu_layers,
         gpu_bytes={**parts, "total": sum(each.n_bytes for each in own)},
-        decode_tok_s=1 / step_seconds(way, model, params, rates) if "decode" in model.graphs else None,
+        decode_tok_s=1 / decode if "decode" in model.graphs else None,
+        prefill_tok_s=n_prompt / prefill,
         host_ops=tuple(sorted(_host_ops(model))) if has_gpu else (),
         slower_paths=tuple(_slower(way, model)) if has_gpu else (),
     )

@@ -39,12 +39,22 @@ RESERVE = 64 << 20
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of a member in device memory, with weights in the form of the GPU, and its part of a decode step."""
+    """What one member needs.
+
+    Attributes
+    ----------
+    weights, cache, values : int
+        Bytes in device memory, weights in the form of the GPU.
+    decode, prefill : Floor
+        Its part of a step of one token with a half-full cache, and of one of n_batch tokens with an empty one.
+    n_ops : int
+    """
 
     weights: int
     cache: int
     values: int
-    step: Floor
+    decode: Floor
+    prefill: Floor
     n_ops: int
 
     @property
@@ -62,7 +72,7 @@ def needs(model: Model, params: EngineParams, placement: Placement, n_ctx: int) 
     params : EngineParams
     placement : Placement
     n_ctx : int
-        Tokens of a sequence; the KV cache of a decode step is taken to be half full.
+        Tokens of a sequence.
     """
     activations = params.activations or model.default_activations
     tensors: dict[int, set[str]] = defaultdict(set)
@@ -74,11 +84,12 @@ def needs(model: Model, params: EngineParams, placement: Placement, n_ctx: int) 
     plan = model.plan(passes=FUSIONS)
     cache = _cache_bytes(plan, params, placement, n_ctx)
     members = sorted({*tensors, *cache, *placement.of_ops(plan)})
-    steps = {member: _step(model, plan, placement, member, n_ctx, params.kv_type, activations) for member in members}
+    work = _Work(model, plan, placement, params.kv_type, activations)
     return {
         member: Needs(
             sum(_device_bytes(model, name) for name in tensors[member]), int(cache.get(member, 0)),
-            _value_bytes(plan, placement, member, params), *steps[member],
+            _value_bytes(plan, placement, member, params), work.floor(member, 1, n_ctx / 2),
+            work.floor(member, min(params.n_batch, n_ctx), 0), work.members.count(member),
         )
         for member in members
     }  # fmt: skip
@@ -139,24 +150,31 @@ def _value_bytes(plan: Plan, placement: Placement, member: int, params: EnginePa
     return params.n_batch * sum(assign_slots(of_rows, width).width) + params.n_seqs * few
 
 
-def _step(
-    model: Model, plan: Plan, placement: Placement, member: int, n_ctx: int, kv_type: object, activations: str
-) -> tuple[Floor, int]:  # fmt: skip
-    """Return the floor of the ops of a member in a step of one token, and their number."""
-    n_bytes = int8 = f32 = 0.0
-    n_ops = 0
-    for op, where in zip(plan.ops, placement.of_ops(plan), strict=True):
-        if where != member or op.spec.is_override:
-            continue
-        n_ops += 1
-        for name, use in model.uses(plan, op):
-            n_bytes += use.share(1) * model.tensors[name].data.nbytes
-            rounded = activations != "f32" and ACT_BLOCK[model.tensors[name].type] and use.operand != "float"
-            int8 += 2 * N_PLANES[activations] * use.multiply_adds if rounded else 0
-            f32 += 0 if rounded else 2 * use.multiply_adds
-        if op.attrs.get("cache") is not None:
-            group, at = plan.cache(op.attrs["cache"])
-            window = plan.cache_groups[group].window
-            n_bytes += min(n_ctx / 2, window or n_ctx / 2) * token_bytes(at, kv_type)
-    n_bytes += sum(8 * prod(at.shape) for at in plan.states if placement.of_key(at.key) == member)
-    return Floor(n_bytes, int8, f32), n_ops
+class _Work:
+    """The bytes that the ops of a plan read, and their operations."""
+
+    def __init__(self, model: Model, plan: Plan, placement: Placement, kv_type: object, activations: str) -> None:
+        self._model, self._plan, self._placement = model, plan, placement
+        self._kv_type, self._activations = kv_type, activations
+        self.members = placement.of_ops(plan)
+
+    def floor(self, member: int, n_tokens: int, n_past: float) -> Floor:
+        """Return the floor of the ops of a member in a step of one sequence, of which one row is an output."""
+        plan, n_bytes, int8, f32 = self._plan, 0.0, 0.0, 0.0
+        for op, where in zip(plan.ops, self.members, strict=True):
+            if where != member or op.spec.is_override:
+                continue
+            n = 1 if op.inputs and plan.views[op.inputs[0]].m_rows else n_tokens
+            for name, use in self._model.uses(plan, op):
+                n_bytes += use.share(n) * self._model.tensors[name].data.nbytes
+                rounded = self._is_rounded(name) and use.operand != "float"
+                int8 += 2 * n * N_PLANES[self._activations] * use.multiply_adds if rounded else 0
+                f32 += 0 if rounded else 2 * n * use.multiply_adds
+            if op.attrs.get("cache") is not None:
+                group, at = plan.cache(op.attrs["cache"])
+                n_bytes += min(n_past, plan.cache_groups[group].window or n_past) * token_bytes(at, self._kv_type)
+        n_bytes += sum(8 * prod(at.shape) for at in plan.states if self._placement.of_key(at.key) == member)
+        return Floor(n_bytes, int8, f32)
+
+    def _is_rounded(self, name: str) -> bool:
+        return self._activations != "f32" and bool(ACT_BLOCK[self._model.tensors[name].type])

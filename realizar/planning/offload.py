@@ -239,13 +239,20 @@ def device_needs(offload: Offload, model: Model, params: EngineParams) -> list[t
     return [(offload.members[number], each) for number, each in found.items()]
 
 
-def step_seconds(offload: Offload, model: Model, params: EngineParams, rates: dict[str, DeviceRates]) -> float:
-    """Return the seconds of a decode step of one sequence, at least: those of all devices, one after another."""
-    total = 0.0
+def step_seconds(
+    offload: Offload, model: Model, params: EngineParams, rates: dict[str, DeviceRates]
+) -> tuple[float, float]:  # fmt: skip
+    """Return the seconds of a decode step of one sequence, and of n_batch tokens of a prompt, at least.
+
+    They are the sums of those of all devices, which compute one after another.
+    """
+    decode = prefill = 0.0
     for device, each in device_needs(offload, model, params):
         own = rates[device]
-        total += each.step.seconds(own.rates) + own.op_s * each.n_ops + own.step_s
-    return total
+        waiting = own.op_s * each.n_ops + own.step_s
+        decode += each.decode.seconds(own.rates) + waiting
+        prefill += each.prefill.seconds(own.rates) + waiting
+    return decode, prefill
 
 
 def _auto(model: Model, params: EngineParams) -> Offload:
@@ -264,9 +271,10 @@ def _auto(model: Model, params: EngineParams) -> Offload:
         if isinstance(error, ParameterError) and not isinstance(error, DeviceError):
             raise
         return on_cpu(model, str(error))
-    here, seconds = (step_seconds(each, model, params, rates) for each in (on_cpu(model), there))
-    times = f"a token takes at least {1e3 * seconds:.2f} ms there, {1e3 * here:.2f} ms on the CPU"
-    return replace(there, why=times) if seconds < here else on_cpu(model, f"{times.replace('there', best.name)}")
+    index, what = (0, "a token") if "decode" in model.graphs else (1, f"an input of {params.n_batch} tokens")
+    here, seconds = (step_seconds(each, model, params, rates)[index] for each in (on_cpu(model), there))
+    why = f"{what} takes at least {1e3 * seconds:.2f} ms on {best.name}, {1e3 * here:.2f} ms on the CPU"
+    return replace(there, why=why) if seconds < here else on_cpu(model, why)
 
 
 def _usable(gpu: GPU) -> int | None:

@@ -65,7 +65,8 @@ def test_plan_estimates_the_device_that_is_named(realizar):
     assert status == 0
     lines = [line for line in out.splitlines() if line.startswith(("gpu:0", " "))]
     assert lines[0].startswith("gpu:0     cpu: layer 0; gpu:0 (")
-    assert "MB of GPU memory: weights" in lines[1]
+    assert "at most prefill " in lines[1]
+    assert "MB of GPU memory: weights" in lines[2]
     status, out, _ = realizar("plan", str(LLAMA), "--ctx", "64", "--device", "gpu:0", "--json")
     here, there = json.loads(out)["devices"]
     assert (here["device"], there["device"]) == ("cpu", "gpu:0")

@@ -19,7 +19,7 @@ from realizar.params import EngineParams, SamplingParams
 from realizar.planning import offload
 from realizar.planning.device_rates import DeviceRates
 from realizar.planning.devices import devices
-from realizar.planning.floor import Rates, step_floor
+from realizar.planning.floor import Rates, prompt_floor, step_floor
 from realizar.planning.needs import RESERVE
 from realizar.planning.offload import choose, device_needs, on_cpu
 from realizar.testing import TOLERANCE, relative_error, tiny_metadata, tiny_model
@@ -104,7 +104,7 @@ def test_auto_takes_a_real_gpu_that_is_faster(model, cards):
     cards(card())
     found = choose(model, params(device="auto"))
     assert found.only == "gpu:0"
-    assert "ms there" in found.why
+    assert "ms on card 0" in found.why
     cards(card(), rates=DeviceRates(Rates(0.5, 0.1, 0.1)))
     slower = choose(model, params(device="auto"))
     assert slower.only == "cpu"
@@ -184,8 +184,11 @@ def test_the_floor_of_a_step_on_the_cpu_is_that_of_the_plan(model):
     plan = model.plan()
     cache = KVCache(plan.cache_groups, plan.states, given, CPUBackend(1))
     want = step_floor(model, cache, given.n_ctx / 2, 1, activations="int8")
-    assert found.step.operations == want.operations
-    assert found.step.n_bytes == pytest.approx(want.n_bytes, rel=0.05)  # blocks of the CPU's cache are padded
+    assert found.decode.operations == want.operations
+    assert found.decode.n_bytes == pytest.approx(want.n_bytes, rel=0.05)  # blocks of the CPU's cache are padded
+    prompt = prompt_floor(model, cache, given.n_ctx, activations="int8")
+    assert found.prefill.operations == pytest.approx(prompt.operations, rel=0.05)  # that of the head is left out there
+    assert found.prefill.n_bytes == pytest.approx(prompt.n_bytes, rel=0.05)
 
 
 @pytest.mark.parametrize("n", [2, N_LAYER])
