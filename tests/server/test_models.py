@@ -104,6 +104,7 @@ def test_a_wait_for_room_ends_when_nobody_waits(two):
 
 def test_the_wait_for_a_load_is_bounded(two, monkeypatch):
     server, _ = two
+    server.pool._n_bytes_max *= 2  # room for both: else the request may end while the other model is unloaded
     goes_on, load = threading.Event(), loading._load
     monkeypatch.setattr(loading, "_load", lambda *arguments: goes_on.wait() and load(*arguments))
     server.app.state.settings.timeout = 0.01
