@@ -79,12 +79,11 @@ class _Binder:
         states: Mapping[str, npt.NDArray[np.float32]], slots: AdapterSlots,
     ) -> None:  # fmt: skip
         self.plan, self.tensors, self.params, self.kv, self.states = plan, tensors, params, kv, states
-        self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self.slots = slots
+        self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
         self.overrides: dict[str, Rows] = {}
-        self.mem = MemoryPlan(plan, tensors, params, pool.n_threads)
-        self.pool = pool
+        self.pool, self.mem = pool, MemoryPlan(plan, tensors, params, pool.n_threads)
         self.steps: list[Program | NumpyOp] = []
         self._begin_program()
 
