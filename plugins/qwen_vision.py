@@ -150,7 +150,7 @@ class Qwen3VLMerger(ShapedProjector):
             found[f"deepstack.{j}"] = g.linear(g.gelu_erf(g.linear(x, merger.fc1)), merger.fc2)
         return found
 
-    def table_names(self) -> Sequence[str]:
+    def table_names(self, hp: Any) -> Sequence[str]:
         """The learned positions."""
         return ("v.position_embd",)
 

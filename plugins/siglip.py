@@ -23,36 +23,14 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.checkpoint import Array, Config, Names, one_more
-from realizar.arch.pixels import normalized, patches, resized
-from realizar.arch.projector import F32, block_tensors, encoder_block, patch_tensors
+from realizar.arch.checkpoint import Config, one_more
+from realizar.arch.pixels import resized, squares
+from realizar.arch.projector import F32
+from realizar.arch.siglip import siglip, siglip_names
+from realizar.arch.square_projector import SquareProjector
 
 
-def siglip_names(*prefixes: str) -> Names:
-    """The names of a SigLIP encoder in a checkpoint, whose names begin in one of several ways."""
-    layer = {
-        "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
-        "attn_out": "self_attn.out_proj", "ln1": "layer_norm1", "ln2": "layer_norm2", "ffn_up": "mlp.fc1",
-        "ffn_down": "mlp.fc2",
-    }  # fmt: skip
-    names = {
-        "v.position_embd": "embeddings.position_embedding",
-        "v.post_ln": "post_layernorm",
-        **{f"v.blk.{{i}}.{ours}": f"encoder.layers.{{i}}.{theirs}" for ours, theirs in layer.items()},
-    }
-    kernel = "|".join(f"{prefix}embeddings.patch_embedding" for prefix in prefixes)
-    return {
-        "v.patch_embd": (kernel, flattened),
-        **{ours: "|".join(prefix + theirs for prefix in prefixes) for ours, theirs in names.items()},
-    }
-
-
-def flattened(x: Array, hp: VisionHParams) -> Array:
-    """A kernel as a matrix over flattened patches; its bias is unchanged."""
-    return x.reshape(len(x), -1) if x.ndim > 1 else x
-
-
-class Siglip(Projector):
+class Siglip(SquareProjector):
     """SigLIP (https://arxiv.org/abs/2303.15343): a vision transformer for squares of one size.
 
     It has learned positions.
@@ -64,37 +42,11 @@ class Siglip(Projector):
 
     def tensors(self, hp: Any) -> WeightTable:
         """The encoder; subclasses add the projector."""
-        return {
-            **patch_tensors(hp, n_position=hp.n_side**2),
-            **block_tensors(hp),
-            "v.post_ln": Weight((hp.n_embd,), bias=True),
-        }
+        return {**super().tensors(hp), "v.post_ln": Weight((hp.n_embd,), bias=True)}
 
     def build(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value]:
         """The states after the last layer, normalized."""
-        positions = g.input("learned_positions", (hp.n_embd,))
-        x = g.linear(g.input("patches", (hp.n_pixel,)), w.v_patch_embd) + positions
-        for blk in w.v_blk:
-            x = encoder_block(g, x, blk, hp)
-        return {"rows": g.layer_norm(x, w.v_post_ln, eps=hp.norm_eps)}
-
-    def table_names(self) -> Sequence[str]:
-        """The learned positions."""
-        return ("v.position_embd",)
-
-    def inputs(self, tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
-        """The learned position of each patch."""
-        return {"learned_positions": tables["v.position_embd"][tile.positions[0]]}
-
-    def n_rows(self, tile: Tile, hp: Any) -> int:
-        """One row for each square of patches."""
-        return int((tile.grid[0] // hp.merge) * (tile.grid[1] // hp.merge))
-
-    def tile(self, pixels: npt.NDArray[np.uint8], hp: VisionHParams) -> Tile:
-        """A square of the encoder's size as a tile."""
-        image = normalized(pixels, hp.mean, hp.std)
-        n = hp.n_side
-        return Tile(patches(image, hp.patch_size), (n, n), np.arange(n * n, dtype=np.int32)[None])
+        return {"rows": siglip(g, w, hp)}
 
 
 def pooled_side(config: Config) -> int:
@@ -132,15 +84,12 @@ class Gemma3Projector(Siglip):
 
     def pieces(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> Sequence[str | Tile]:
         """The picture as one square, whatever its shape."""
-        square = resized(pixels, (hp.image_size, hp.image_size), "bilinear")
-        return ["\n\n<start_of_image>", self.tile(square, hp), "<end_of_image>\n\n"]
+        return ["\n\n<start_of_image>", self.square(pixels, hp), "<end_of_image>\n\n"]
 
     def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any) -> Mapping[str, F32]:
         """The mean of each square."""
-        n, side = hp.n_side // hp.merge, hp.merge
-        used = values["rows"].reshape(hp.n_side, hp.n_side, hp.n_embd)[: n * side, : n * side]
-        means = used.reshape(n, side, n, side, hp.n_embd).mean(axis=(1, 3), dtype=np.float64)
-        return {"rows": means.reshape(n * n, hp.n_embd).astype(np.float32)}
+        cut = squares(values["rows"], tile.grid, hp.merge)
+        return {"rows": cut.mean(axis=1, dtype=np.float64).astype(np.float32)}
 
     def project(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value]:
         """The projection of the normalized means."""
@@ -164,6 +113,7 @@ class Idefics3Projector(Siglip):
 
     name = "idefics3"
     placeholder = "<image>"
+    filter = "lanczos"
     checkpoint = Checkpoint(
         classes=("Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration"),
         names={**siglip_names("vision_model."), "mm.model.fc": "connector.modality_projection.proj"},
@@ -184,20 +134,18 @@ class Idefics3Projector(Siglip):
 
     def pieces(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> Sequence[str | Tile]:
         """The tiles, row after row, each after its place; then the whole picture."""
-        image, side = self.fitted_to_tiles(pixels, hp, max_rows), hp.image_size
-        rows, columns = (n // side for n in image.shape[:2])
+        image = self.fitted_to_tiles(pixels, hp, max_rows)
+        tiles = self.grid_tiles(image, hp)
+        is_cut = len(tiles) * len(tiles[0]) > 1
         out: list[str | Tile] = []
-        for row in range(rows if rows * columns > 1 else 0):
-            for column in range(columns):
-                cut = image[row * side : (row + 1) * side, column * side : (column + 1) * side]
-                out += [f"<fake_token_around_image><row_{row + 1}_col_{column + 1}>", self.tile(cut, hp)]
+        for i, row in enumerate(tiles if is_cut else []):
+            for j, tile in enumerate(row):
+                out += [f"<fake_token_around_image><row_{i + 1}_col_{j + 1}>", tile]
             out.append("\n")
-        whole = resized(image, (side, side), "lanczos")
-        before = "\n" if rows * columns > 1 else ""
         return [
             *out,
-            f"{before}<fake_token_around_image><global-img>",
-            self.tile(whole, hp),
+            "\n" * is_cut + "<fake_token_around_image><global-img>",
+            self.square(image, hp),
             "<fake_token_around_image>",
         ]
 
@@ -214,12 +162,6 @@ class Idefics3Projector(Siglip):
             if longest <= side or (size[0] * size[1] // side**2 + 1) * per_tile <= max_rows:
                 return resized(resized(pixels, (height, width), "lanczos"), size, "lanczos")
             longest = max(side, longest - side)
-
-    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any) -> Mapping[str, F32]:
-        """The patches of each square beside each other, row after row."""
-        n, side = hp.n_side // hp.merge, hp.merge
-        cut = values["rows"].reshape(n, side, n, side, hp.n_embd)
-        return {"rows": np.ascontiguousarray(cut.transpose(0, 2, 1, 3, 4)).reshape(n * n, -1)}
 
     def project(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value]:
         """One matrix."""

@@ -115,6 +115,66 @@ def interpolated(table: F32, rows: int, columns: int) -> F32:
     return np.asarray(upper * (1 - down) + lower * down, np.float32).reshape(rows * columns, -1)
 
 
+def resampled(table: F32, rows: int, columns: int, *, antialias: bool = False) -> F32:
+    """Return a square grid of learned rows, resampled to another grid, float32 [rows * columns, n], row after row.
+
+    Bilinear, as PyTorch's `interpolate` without `align_corners`; with `antialias`, the triangle is as wide as the step
+    where the grid becomes smaller.
+
+    Parameters
+    ----------
+    table : float32 [side * side, n]
+    rows, columns : int
+    antialias : bool
+    """
+    side = math.isqrt(len(table))
+    grid = table.reshape(side, side, -1)
+    down, across = (_triangle(side, n, antialias) for n in (rows, columns))
+    return np.einsum("iy,jx,yxk->ijk", down, across, grid, optimize=True).reshape(rows * columns, -1)
+
+
+def _triangle(side: int, n: int, antialias: bool) -> F32:
+    """The shares of `side` rows in each of n: float32 [n, side]."""
+    step = side / n
+    center = (np.arange(n) + 0.5) * step - 0.5
+    shares = np.maximum(0.0, 1 - abs(np.arange(side) - center[:, None]) / (max(step, 1.0) if antialias else 1.0))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
+
+
+def squares(rows: F32, grid: tuple[int, int], side: int) -> F32:
+    """Return the rows of each square of patches, float32 [n, side * side, k]: squares and patches row after row.
+
+    Patches that fill no square are left out.
+
+    Parameters
+    ----------
+    rows : float32 [grid[0] * grid[1], k]
+        Row after row.
+    grid : (int, int)
+    side : int
+        In patches.
+    """
+    n_row, n_column = (n // side for n in grid)
+    whole = rows.reshape(*grid, -1)[: n_row * side, : n_column * side]
+    cut = whole.reshape(n_row, side, n_column, side, -1).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(cut).reshape(n_row * n_column, side * side, -1)
+
+
+def tile_grid(height: int, width: int, side: int, least: int, most: int) -> tuple[int, int]:
+    """Return the rows and columns of tiles, `least` to `most` in all, whose shape is closest to a picture's.
+
+    Of shapes that are equally close, the one with more tiles is taken while the picture fills more than half of them:
+    `get_optimal_tiled_canvas` in transformers' image_processing_got_ocr2.py.
+    """
+    sizes = [(w, h) for w in range(1, most + 1) for h in range(1, most + 1) if least <= w * h <= most]
+    best, closest = (1, 1), math.inf
+    for w, h in sorted(sizes, key=math.prod):
+        difference = abs(width / height - w / h)
+        if difference < closest or (difference == closest and height * width > 0.5 * side**2 * w * h):
+            best, closest = (h, w), difference
+    return best
+
+
 def _between(side: int, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], F32]:
     """Return for n places spread over a side the indices before and after each, and the share of the latter."""
     at = np.linspace(0, side - 1, n, dtype=np.float32)

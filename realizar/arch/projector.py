@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +18,11 @@ from realizar.graph import Graph, Value
 MAX_PIXELS = 2**31 - 1
 """Greatest bound of a picture's area that a file may have."""
 
+ROPE_BASE = 10000.0
+"""Of the rotary embeddings of vision encoders by rows and columns, in all files."""
+
 F32 = npt.NDArray[np.float32]
+Activation = Callable[[Graph, Value], Value]
 Int32 = npt.NDArray[np.int32]
 
 
@@ -177,7 +181,7 @@ class Projector(Architecture):
         """
         return {}
 
-    def table_names(self) -> Sequence[str]:
+    def table_names(self, hp: Any) -> Sequence[str]:
         """Names of the tensors that `inputs` reads, without ".weight"."""
         return ()
 
@@ -189,6 +193,10 @@ class Projector(Architecture):
     def n_rows(self, tile: Tile, hp: Any) -> int:
         """The number of rows of a tile in the language model."""
         return int(len(tile.patches) // hp.merge**2)
+
+    def split_rows(self, tile: Tile, hp: Any) -> Sequence[int | str]:
+        """Return the numbers of consecutive rows of a tile, and the texts between them: by default all rows."""
+        return (self.n_rows(tile, hp),)
 
     def row_positions(self, tile: Tile, hp: Any) -> Int32 | None:
         """Positions of the rows, int32 [k, n_rows] relative to the first; None: as those of tokens."""
@@ -225,33 +233,38 @@ def attention(g: Graph, h: Value, blk: Any, hp: VisionHParams, rope: Mapping[str
     return g.linear(g.attention(q, k, v, scale=hp.head_dim**-0.5, causal=False), blk.attn_out)
 
 
-def encoder_block(g: Graph, x: Value, blk: Any, hp: VisionHParams, rope: Mapping[str, Any] | None = None) -> Value:
+def encoder_block(
+    g: Graph, x: Value, blk: Any, hp: VisionHParams, rope: Mapping[str, Any] | None = None, act: Activation = Graph.gelu
+) -> Value:
     """x += attention(norm(x)); x += mlp(norm(x)): a layer of a vision transformer (https://arxiv.org/abs/2010.11929).
 
-    gelu is the approximation by tanh.
+    `act` is the activation of the mlp, by default gelu's approximation by tanh.
     """
     x = x + attention(g, g.layer_norm(x, blk.ln1, eps=hp.norm_eps), blk, hp, rope)
     h = g.layer_norm(x, blk.ln2, eps=hp.norm_eps)
-    return x + g.linear(g.gelu(g.linear(h, blk.ffn_up)), blk.ffn_down)
+    return x + g.linear(act(g, g.linear(h, blk.ffn_up)), blk.ffn_down)
 
 
-def rope_2d(w: Weights, hp: VisionHParams, base: float = 10000.0) -> dict[str, Any]:
+def rope_2d(w: Weights, hp: VisionHParams, style: str = "neox", axes: tuple[int, int] = (0, 1)) -> dict[str, Any]:
     """The arguments of `Graph.rope` by rows and columns: half of the frequencies each, as in Qwen2-VL's encoder.
 
-    Both halves have the frequencies base^(-4i / head_dim); `rope_2d_factors` is the constant "rope_factors".
+    `axes` are those of the first and the second half; `rope_2d_factors` is the constant "rope_factors".
     """
-    quarter = hp.head_dim // 4
-    axes = (0,) * quarter + (1,) * quarter
-    return {"style": "neox", "dims": hp.head_dim, "base": base, "axes": axes, "factors": w.rope_factors}
+    first, second = ((axis,) * (hp.head_dim // 4) for axis in axes)
+    return {"style": style, "dims": hp.head_dim, "base": ROPE_BASE, "axes": first + second, "factors": w.rope_factors}
 
 
-def rope_2d_factors(hp: VisionHParams, base: float = 10000.0) -> F32:
-    """The divisors that turn base^(-2i / head_dim) into the frequencies of `rope_2d`: float32 [head_dim / 2]."""
+def rope_2d_factors(hp: VisionHParams, alternating: bool = False) -> F32:
+    """The divisors that turn base^(-2i / head_dim) into the frequencies of `rope_2d`: float32 [head_dim / 2].
+
+    The i-th frequency of both halves is base^(-4i / head_dim). With `alternating`, those of one dimension,
+    base^(-2i / head_dim), belong to both halves in turn, as in Pixtral.
+    """
     if hp.head_dim % 4:
         raise GGUFError(f"clip.vision: heads of {hp.head_dim} elements; a multiple of 4 is needed for two axes")
     i, quarter = np.arange(hp.head_dim // 2), hp.head_dim // 4
-    exponent = -2.0 * i / hp.head_dim + 4.0 * (i % quarter) / hp.head_dim
-    return np.asarray(base**exponent, np.float32)
+    wanted = 4.0 * (i % quarter) + (2.0 * (i >= quarter) if alternating else 0.0)
+    return np.asarray(ROPE_BASE ** ((wanted - 2.0 * i) / hp.head_dim), np.float32)
 
 
 def _channels(md: ArchMetadata, key: str) -> tuple[float, ...]:

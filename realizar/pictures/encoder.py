@@ -138,15 +138,29 @@ class PictureEncoder:
         out: dict[bytes, list[str | Embeddings]] = {}
         for key, own in pieces.items():
             parts: list[str | Embeddings] = []
-            for i, piece in enumerate(own):
+            for piece in own:
                 if isinstance(piece, Tile):
-                    positions = projector.row_positions(piece, hp)
-                    identity = key + i.to_bytes(4, "little")
-                    parts.append(Embeddings(next(rows), positions, projector.mask, identity))
+                    parts += self._parts_of_tile(piece, next(rows), key + len(parts).to_bytes(4, "little"))
                 else:
                     parts.append(piece)
             out[key] = parts
         return out
+
+    def _parts_of_tile(self, tile: Tile, rows: F32, identity: bytes) -> list[str | Embeddings]:
+        """Return the rows of a tile with the texts between them; `identity` is that of the first ones."""
+        projector, hp = self.file.projector, self.file.hp
+        positions = projector.row_positions(tile, hp)
+        parts: list[str | Embeddings] = []
+        start = 0
+        for one in projector.split_rows(tile, hp):
+            if isinstance(one, str):
+                parts.append(one)
+                continue
+            own = None if positions is None else positions[:, start : start + one]
+            part = identity + start.to_bytes(4, "little")
+            parts.append(Embeddings(rows[start : start + one], own, projector.mask, part))
+            start += one
+        return parts
 
     def rows(self, tiles: Sequence[Tile]) -> list[F32]:
         """Return the rows of tiles, float32 [n, n_embd * (1 + n_deepstack)] each; the lock must be held."""

@@ -82,7 +82,8 @@ class ProjectorFile:
         self.graphs = record(self.projector, weights, self.hp, self.projector.programs_of(self.hp))
         check_scales(self.graphs.values(), self.tensors)
         self.tables: dict[str, npt.NDArray[np.float32]] = {
-            table: self.tensors[f"{table}.weight"].floats() for table in self.projector.table_names()
+            table: self.tensors[table if table in self.tensors else f"{table}.weight"].floats()
+            for table in self.projector.table_names(self.hp)
         }
 
     def plan(self, program: str, passes: Iterable[Pass]) -> Plan:

@@ -7,7 +7,6 @@ All weights are float16 numbers, so transformers' float32 results are right for 
 
 import argparse
 import importlib
-import json
 import tempfile
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import torch
 import transformers
 
 from realizar.convert import convert
+from tests.pictures.checkpoint import N_VOCAB, write_tokenizer
 from tests.pictures.painted import painted
-from tests.tools.picture_models import IMAGE, N_VOCAB, TEXT, TINY, TinyVision
+from tests.tools.picture_models import IMAGE, TEXT, TINY, TinyVision
 
 TARGET = Path(__file__).parents[1] / "fixtures" / "pictures"
 SIZES = ((75, 50), (40, 64))
@@ -40,43 +40,6 @@ def fill(model: torch.nn.Module, seed: int) -> None:
                 parameter.copy_((noise * rms).half().float())
             else:
                 parameter.copy_((parameter + 0.2 * noise).half().float())
-
-
-def tokenizer_files(folder: Path, tiny: TinyVision) -> None:
-    """Write a tokenizer of bytes, one merge and special tokens, with Qwen's pre-tokenizer."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    # GPT-2's table: printable bytes stand for themselves, the others for characters from U+0100 on.
-    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in kept]
-    names = {byte: chr(byte) for byte in kept} | {byte: chr(256 + i) for i, byte in enumerate(others)}
-    assert set(names.values()) == set(ByteLevel.alphabet())
-    split = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
-        r"\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    added = [
-        {"id": 256 + i, "content": text, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-         "normalized": False}
-        for i, text in enumerate(tiny.special)
-    ]  # fmt: skip
-    steps = [
-        {"type": "Split", "pattern": {"Regex": split}, "behavior": "Isolated", "invert": False},
-        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-    ]
-    model = {"type": "BPE", "vocab": {**{names[byte]: byte for byte in range(256)}, names[32] + "t": N_VOCAB - 1},
-             "merges": [[names[32], "t"]], "dropout": None,
-             "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False,
-             "byte_fallback": False}  # fmt: skip
-    whole = {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}, "post_processor": None,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-        "model": model,
-    }  # fmt: skip
-    (folder / "tokenizer.json").write_text(json.dumps(whole))
-    config = {"eos_token": tiny.special[1], "chat_template": tiny.template, "tokenizer_class": "Qwen2Tokenizer"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
 def class_of(path: str) -> type:
@@ -140,7 +103,7 @@ def make(name: str, seed: int = 0) -> None:
         checkpoint = Path(parent, name)
         model.save_pretrained(checkpoint)
         processor.save_pretrained(checkpoint)
-        tokenizer_files(checkpoint, tiny)
+        write_tokenizer(checkpoint, list(tiny.special), tiny.template)
         convert(checkpoint, folder / "tiny-F16.gguf", "F16")
         convert(checkpoint, folder / "mmproj-tiny-F16.gguf", "F16", mmproj=True)
     arrays = golden(model, tiny, processor)

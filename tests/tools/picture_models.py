@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-N_VOCAB = 288
+from tests.pictures.checkpoint import N_VOCAB
+
 TEXT = {
     "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "vocab_size": N_VOCAB,
     "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 512, "bos_token_id": 256, "eos_token_id": 257,
