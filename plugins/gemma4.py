@@ -141,7 +141,7 @@ class Gemma4(Shared):
         inputs = per_layer_inputs(g, x, w, hp) if hp.n_embd_per_layer else []
         for i, blk in enumerate(w.blk):
             factors = None if hp.windows[i] else w.rope_freqs
-            a = attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, factors)
+            a = attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, factors, self.sees_spans(hp, i))
             x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
             x = x + g.rms_norm(self.feed_forward(g, x, blk, hp), blk.post_ffw_norm, eps=hp.norm_eps)
             if inputs:
@@ -149,6 +149,13 @@ class Gemma4(Shared):
             if blk.layer_output_scale is not None:
                 x = g.mul_weight(x, blk.layer_output_scale)
         return logits(g, x, w, hp)
+
+    def sees_spans(self, hp: Any, layer: int) -> bool:
+        """Whether the rows of a picture see each other: in layers with a window, but for E2B and E4B in none.
+
+        Files do not say it (`use_bidirectional_attention`); only these two have per-layer embeddings.
+        """
+        return bool(hp.windows[layer]) and not hp.n_embd_per_layer
 
     def feed_forward(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """A dense feed-forward; with experts the sum of their norms, the experts chosen by a norm of its own."""

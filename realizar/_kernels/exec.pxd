@@ -55,7 +55,7 @@ cdef extern from "realizar/exec.h" nogil:
         int neox
         rz_rows table
     struct rz_attention:
-        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked, skip
+        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked, skip, spans
         int cross, latent
         int m_rows
         float scale, softcap

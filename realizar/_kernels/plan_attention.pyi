@@ -31,6 +31,7 @@ def add_attention(
     sinks: npt.NDArray[np.float32] | None = None,
     chunked: bool = False,
     skip: int = 0,
+    spans: bool = True,
     m_rows: bool = False,
     chosen: tuple[_Rows, int] | None = None,
 ) -> None: ...

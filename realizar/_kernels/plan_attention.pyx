@@ -73,7 +73,7 @@ def add_kv_store(Program program not None, cache, k, v):
 
 def add_attention(Program program not None, *, cache, int n_head, int window, bint causal, float scale, float softcap,
                   q, out, k=None, v=None, bint cross=False, q_rot=None, rope=None, partial=None, bias=None, sinks=None,
-                  bint chunked=False, int skip=0, bint m_rows=False, chosen=None):
+                  bint chunked=False, int skip=0, bint spans=True, bint m_rows=False, chosen=None):
     """Store K and V, attend, merge: three ops over the cache arrays of one layer.
 
     cache: (group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, K, V), the last two uint8 [n_blocks, n_head_kv,
@@ -91,7 +91,7 @@ def add_attention(Program program not None, *, cache, int n_head, int window, bi
     for code in (RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE)[k is None:]:
         op = program.new_op(code, n_q)
         a = new_attention(program, op, cache, n_head)
-        a.window, a.causal, a.chunked, a.skip = window, causal, chunked, skip
+        a.window, a.causal, a.chunked, a.skip, a.spans = window, causal, chunked, skip, spans
         a.cross, a.m_rows = cross, m_rows
         a.scale, a.softcap = scale, softcap
         a.q, a.q_rot, a.out = program.rows(q, n_q), program.rows(q_rot, n_q), program.rows(out, n_head * head_dim_v)

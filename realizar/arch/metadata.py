@@ -18,7 +18,7 @@ MAX_LAYERS = 4096
 """Most layers that a file may declare: tables are built from it before tensors are read. llama.cpp allows 512."""
 
 
-UNPREFIXED = ("tokenizer.", "xielu.")
+UNPREFIXED = ("tokenizer.", "xielu.", "clip.")
 """Beginnings of the keys that files have without the architecture's name before them."""
 
 

@@ -103,10 +103,12 @@ class Projector(Architecture):
     hidden states after its first layers ("deepstack.0" and so on).
 
     `name` is the file's `clip.projector_type`. `placeholder` is the text by which chat templates mark a picture, and is
-    replaced by what `pieces` returns. `mask` is that of the rows in the language model.
+    replaced by what `pieces` returns. `mask` is that of the rows in the language model. `has_flat_kernel` says that files
+    have the patch embedding as a matrix, not as the kernel of a convolution.
     """
 
     norm_eps_key = LAYER_NORM_EPS
+    has_flat_kernel: ClassVar[bool] = False
     placeholder: ClassVar[str]
     mask: ClassVar[Literal["causal", "bidirectional"]] = "causal"
 
@@ -134,6 +136,14 @@ class Projector(Architecture):
     def merge(self, md: ArchMetadata) -> int:
         """Side of the square of patches that becomes one row."""
         return md.integer_between("spatial_merge_size", 1, 16, 1)
+
+    def with_shapes(self, hp: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+        """Return the hyperparameters with the sizes that only the shapes of the file's tensors tell, by full name."""
+        return hp
+
+    def with_numbers(self, hp: Any, numbers: Mapping[str, float]) -> Any:
+        """Return the hyperparameters with those that the file stores as tensors of one element, by full name."""
+        return hp
 
     def constants(self, hp: Any) -> Mapping[str, F32]:
         """Tensors that follow from the hyperparameters, such as rotary factors, by name, for `build`."""
@@ -182,11 +192,16 @@ class Projector(Architecture):
         return {}
 
     def table_names(self, hp: Any) -> Sequence[str]:
-        """Names of the tensors that `inputs` reads, without ".weight"."""
+        """Names of the tensors that `inputs` and `gather` read, without ".weight"; the file may lack optional ones."""
         return ()
 
-    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any) -> Mapping[str, F32]:
-        """Return the inputs of "project" from the outputs of "encode": by default each block of patches as one row."""
+    def gather(
+        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
+    ) -> Mapping[str, F32]:
+        """Return the inputs of "project" from the outputs of "encode": by default each block of patches as one row.
+
+        `tables` as for `inputs`.
+        """
         n = hp.merge**2
         return {name: rows.reshape(len(rows) // n, -1) for name, rows in values.items()}
 

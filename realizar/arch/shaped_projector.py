@@ -19,10 +19,12 @@ MOST_ROWS = 4096
 class ShapedProjector(Projector):
     """A projector of pictures that keep their shape, whose rows have positions of three axes, as in Qwen2-VL.
 
-    `least_rows` is the least number of rows of a picture where a file has no bound.
+    `least_rows` is the least number of rows of a picture where a file has no bound, `around` are the tokens of its
+    beginning and end.
     """
 
     placeholder = "<|vision_start|><|image_pad|><|vision_end|>"
+    around: ClassVar[tuple[str, str]] = ("<|vision_start|>", "<|vision_end|>")
     least_rows: ClassVar[int]
 
     def picture_size(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> tuple[int, int]:
@@ -42,7 +44,8 @@ class ShapedProjector(Projector):
         if order is not None:  # of merged squares
             cut = cut.reshape(len(order), -1, hp.n_pixel)[order].reshape(-1, hp.n_pixel)
             positions = positions.reshape(2, len(order), -1)[:, order].reshape(2, -1)
-        return ["<|vision_start|>", Tile(cut, grid, np.ascontiguousarray(positions)), "<|vision_end|>"]
+        before, after = self.around
+        return [before, Tile(cut, grid, np.ascontiguousarray(positions)), after]
 
     def order(self, grid: tuple[int, int], hp: Any) -> npt.NDArray[np.intp] | None:
         """The order of merged squares in the encoder; None: row after row."""

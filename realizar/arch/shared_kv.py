@@ -125,14 +125,16 @@ def attention_tensors(hp: Any, has_kv: bool) -> WeightTable:
     return {**table, "blk.{i}.attn_qkv": replace(whole, optional_parts=("attn_v",)), "blk.{i}.attn_k_norm": norm}
 
 
-def attention(g: Graph, h: Value, blk: Any, hp: Any, layer: int, factors: Any = None) -> Value:
+def attention(
+    g: Graph, h: Value, blk: Any, hp: Any, layer: int, factors: Any = None, spans: bool = True
+) -> Value:
     """Attention with q, k and v normalized head by head, to the keys and values of this or of an earlier layer.
 
     Without `attn_v`, the values are the keys before their norm.
     """
     own, source, eps = hp.layer(layer), hp.kv_layers[layer], hp.norm_eps
     rope = {"style": "neox", "dims": own.rope_dims, "base": own.rope_base, "scaling": own.rope_scaling}
-    how = {"layer": layer, "scale": 1.0, "window": hp.windows[layer]}
+    how = {"layer": layer, "scale": 1.0, "window": hp.windows[layer], "spans": spans}
     q = g.heads(g.linear(h, blk.attn_q), own.n_head)
     q = g.rope(g.rms_norm(q, blk.attn_q_norm, eps=eps), **rope, factors=factors)
     if source != layer:

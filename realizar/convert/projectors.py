@@ -31,6 +31,11 @@ def _pixels(name: str) -> Callable[[Config], Any]:
     return lambda config: [float(number) for number in config["preprocessor"][name]]
 
 
+def _activation(*names: str) -> Callable[[Config], bool | None]:
+    """Whether the encoder has one of these activations; None if not, as llama.cpp's converter leaves the key out."""
+    return lambda config: config["vision_config"].get("hidden_act", "gelu") in names or None
+
+
 KEYS: Keys = {
     "image_size": _vision("image_size"),
     "patch_size": _vision("patch_size"),
@@ -42,6 +47,8 @@ KEYS: Keys = {
     "projection_dim": "hidden_size",
     "image_mean": _pixels("image_mean"),
     "image_std": _pixels("image_std"),
+    "clip.use_gelu": _activation("gelu", "gelu_pytorch_tanh"),
+    "clip.use_silu": _activation("silu"),
 }
 """Key without "clip.vision." -> its source, as for language models."""
 
@@ -68,6 +75,7 @@ def projector_keys(projector: Projector, folder: CheckpointFolder, name: str, ty
     if not isinstance(folder.config.get("vision_config"), dict):
         raise GGUFError(f"{folder.folder}: config.json has no vision_config; the model has no vision encoder")
     folder.config["preprocessor"] = _preprocessor(folder)
+    folder.config["special_tokens"] = _special_tokens(folder)
     checkpoint = projector.checkpoint or Checkpoint(())
     return {
         **general_metadata("clip", name, type_name),
@@ -97,7 +105,8 @@ def projector_tensors(
     found = []
     for tensor in declared_tensors(folder, names, kernels, hp, type_name if type_name == "F16" else "F32"):
         shape = (hp.n_embd, 3, hp.patch_size, hp.patch_size)
-        found.append(replace(tensor, shape=shape) if len(tensor.shape) == 2 else tensor)
+        is_kernel = len(tensor.shape) == 2 and not projector.has_flat_kernel
+        found.append(replace(tensor, shape=shape) if is_kernel else tensor)
     found += declared_tensors(folder, names, others, hp, type_name)
     ignored = (projector.checkpoint or Checkpoint(())).ignored
     left = [
@@ -119,3 +128,10 @@ def _preprocessor(folder: CheckpointFolder) -> dict[str, Any]:
     if not path.is_file() and whole.is_file():
         return dict(read_json(whole).get("image_processor") or {})
     return read_json(path)
+
+
+def _special_tokens(folder: CheckpointFolder) -> dict[str, int]:
+    """Return the ids of added tokens by their texts; none if the folder has no tokenizer.json."""
+    path = folder.folder / "tokenizer.json"
+    added = read_json(path).get("added_tokens", []) if path.is_file() else []
+    return {token["content"]: token["id"] for token in added}

@@ -33,7 +33,7 @@ class AttentionOps:
         self: Recorder, q: Value, k: Value | None = None, v: Value | None = None, *, layer: int | None = None,
         kv_of: int | None = None, scale: float, window: int = 0, softcap: float = 0.0, causal: bool = True,
         buckets: WeightLike | None = None, alibi: float = 0.0, sinks: WeightLike | None = None, chunked: bool = False,
-        skip: int = 0,
+        skip: int = 0, spans: bool = True,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T) v over the keys that the query sees; K and V go to the KV cache.
 
@@ -47,7 +47,7 @@ class AttentionOps:
         the softmax without a value. With `kv_of` in place of k and v, the keys and values are those that this earlier
         layer has cached, rotated as it has rotated them; the layer has no cache of its own
         (https://arxiv.org/abs/2405.12981). Causal queries do not see the first `skip` keys of the sequence; those among
-        them see their own.
+        them see their own. Without `spans`, the rows of a bidirectional span do not see each other in both directions.
         """
         if layer is not None and not causal:
             raise GraphError(f"attention: layer {layer} has a KV cache, so it must be causal")
@@ -68,7 +68,7 @@ class AttentionOps:
                          scale=float(scale), window=window, softcap=float(softcap), causal=causal,
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
                          sinks=None if sinks is None else sinks.tensor, chunked=chunked,
-                         skip=skip, rope=None)[0]  # fmt: skip
+                         skip=skip, spans=spans, rope=None)[0]  # fmt: skip
 
     def mla_attention(
         self: Recorder, q: Value, k: Value, chosen: Value | None = None, *, layer: int, scale: float, head_dim_v: int

@@ -156,14 +156,15 @@ def _near(n_query: int, n_key: int, window: int) -> npt.NDArray[np.bool_]:
 
 
 def _seen(
-    n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False, skip: int = 0
+    n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False, skip: int = 0,
+    spans: bool = True,
 ) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""
     query, key = _rows(n_query, n_key)
     seen = (key <= query) & (key >= np.minimum(skip, query))
     if window:
         seen &= key // window == query // window if chunked else key > query - window
-    for span in inputs.spans:
+    for span in inputs.spans if spans else ():
         first, end = (n_key - n_query + row for row in span)
         seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
     return seen
@@ -183,7 +184,7 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     query, key = _rows(n, n_key)
     window = attrs["window"]
     if attrs["causal"]:
-        seen = _seen(n, n_key, inputs, window, attrs["chunked"], attrs["skip"])
+        seen = _seen(n, n_key, inputs, window, attrs["chunked"], attrs["skip"], attrs["spans"])
     else:
         seen = _near(n, n_key, window)
     if inputs.picked is not None:

@@ -224,7 +224,7 @@ def _attention_rows() -> Iterable[OpSpec]:
     yield OpSpec(
         "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
         ("cache", "shape", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "chunked", "skip",
-         "rope"),
+         "spans", "rope"),
         shapes.attention, inputs=("q", "k?", "v?"), rowwise=False,
         reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
         scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_attention,

@@ -172,7 +172,7 @@ class PictureEncoder:
             for tile in group:
                 end = start + len(tile.patches)
                 own = {name: rows[start:end] for name, rows in values.items()}
-                gathered.append(self.file.projector.gather(own, tile, self.file.hp))
+                gathered.append(self.file.projector.gather(own, tile, self.file.hp, self.file.tables))
                 start = end
             together = {name: np.concatenate([one[name] for one in gathered]) for name in gathered[0]}
             n = [len(next(iter(one.values()))) for one in gathered]

@@ -74,16 +74,20 @@ class ProjectorFile:
         name = projector_name(file)
         self.projector: Projector = registry.default().projector(name)
         self.hp: Any = self.projector.hparams(ArchMetadata(file.metadata, PREFIX))
+        self.hp = self.projector.with_shapes(self.hp, {name: info.shape for name, info in file.tensors.items()})
         table = self.projector.tensors(self.hp)
         weights, self.tensors = collect(file, table, self.hp.n_layer, IGNORED)
+        numbers = {name: float(one.floats()[0]) for name, one in self.tensors.items() if one.shape == (1,)}
+        self.hp = self.projector.with_numbers(self.hp, numbers)
         for constant, values in self.projector.constants(self.hp).items():
             self.tensors[f"{constant}.weight"] = vector(f"{constant}.weight", values)
             setattr(weights, constant, WeightRef(constant, values.shape, None))
         self.graphs = record(self.projector, weights, self.hp, self.projector.programs_of(self.hp))
         check_scales(self.graphs.values(), self.tensors)
+        wanted = self.projector.table_names(self.hp)
+        names = {name: name if name in self.tensors else f"{name}.weight" for name in wanted}
         self.tables: dict[str, npt.NDArray[np.float32]] = {
-            table: self.tensors[table if table in self.tensors else f"{table}.weight"].floats()
-            for table in self.projector.table_names(self.hp)
+            name: self.tensors[full].floats() for name, full in names.items() if full in self.tensors
         }
 
     def plan(self, program: str, passes: Iterable[Pass]) -> Plan:

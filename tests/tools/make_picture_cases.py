@@ -1,23 +1,28 @@
 """Makes the cases of tests/fixtures/pictures: tiny random vision-language models, and what transformers computes.
 
-pip install -e '.[peers,vision]' && python -m tests.tools.make_picture_cases NAME...   (names in picture_models.py)
+pip install -e '.[peers,vision]' && python -m tests.tools.make_picture_cases NAME...   (names in picture_models.py and
+picture_recipes.py)
 
 All weights are float16 numbers, so transformers' float32 results are right for the F16 files, too.
 """
 
 import argparse
 import importlib
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from safetensors import safe_open
 
 from realizar.convert import convert
-from tests.pictures.checkpoint import N_VOCAB, write_tokenizer
+from tests.pictures.checkpoint import N_VOCAB, Recipe, write_checkpoint, write_tokenizer
 from tests.pictures.painted import painted
 from tests.tools.picture_models import IMAGE, TEXT, TINY, TinyVision
+from tests.tools.picture_recipes import RECIPES
 
 TARGET = Path(__file__).parents[1] / "fixtures" / "pictures"
 SIZES = ((75, 50), (40, 64))
@@ -25,6 +30,8 @@ SIZES = ((75, 50), (40, 64))
 QUESTION = "What is this, and that?"
 STRIDE = 17
 """Every 17th pixel value is kept."""
+ROW_STEP = 3
+"""Every third row is kept of recipes."""
 LAST = 12
 """Positions at the end of the prompt of which logits are kept."""
 
@@ -54,30 +61,32 @@ def prompt(counts: list[int]) -> list[int]:
     return [256, 84, 104, *one, 101, 121, 32, *two, *QUESTION.encode()]
 
 
-def golden(model: torch.nn.Module, tiny: TinyVision, processor) -> dict[str, np.ndarray]:
-    """Return what transformers computes of two pictures."""
+def golden(
+    model: torch.nn.Module, tiny: TinyVision, processor: Any, last: int = LAST, step: int = 1
+) -> dict[str, np.ndarray]:
+    """Return what transformers computes of two pictures: every `step`-th row, and the `last` logits."""
     pictures = [painted(*size, seed=i) for i, size in enumerate(SIZES)]
     arrays: dict[str, np.ndarray] = {}
-    pixels, deepstack = [], []
+    pixels, deepstack, counts = [], [], []
     with torch.no_grad():
         for i, picture in enumerate(pictures):
-            made = processor(images=[picture], return_tensors="pt")
-            made.pop("num_crops", None)
+            made = processed(processor, [picture])
             pixels.append(made["pixel_values"].numpy().astype(np.float32).reshape(-1))
             found = model.model.get_image_features(**made, return_dict=True)
             rows = found.pooler_output
             rows = torch.cat(list(rows)) if isinstance(rows, (list, tuple)) else rows
-            arrays[f"rows_{i}"] = rows.reshape(-1, rows.shape[-1]).numpy()
+            rows = rows.reshape(-1, rows.shape[-1]).numpy()
+            counts.append(len(rows))
+            arrays[f"rows_{i}"] = rows[::step]
             layers = getattr(found, "deepstack_features", None) or ()
             deepstack.append([torch.cat(layer) if isinstance(layer, tuple) else layer for layer in layers])
         if deepstack[0]:
             arrays["deepstack"] = torch.cat([torch.cat(own, dim=1) for own in deepstack]).numpy()
-        tokens = prompt([len(arrays[f"rows_{i}"]) for i in range(len(pictures))])
-        given = {"input_ids": torch.tensor([tokens]), **processor(images=pictures, return_tensors="pt")}
-        given.pop("num_crops", None)
+        tokens = prompt(counts)
+        given = {"input_ids": torch.tensor([tokens]), **processed(processor, pictures)}
         if tiny.types:
             given[tiny.types] = (given["input_ids"] == IMAGE).int()
-        logits = model(**given).logits[0, -LAST:]
+        logits = model(**given).logits[0, -last:]
     return {
         **arrays,
         "tokens": np.array(tokens, np.int32),
@@ -86,15 +95,25 @@ def golden(model: torch.nn.Module, tiny: TinyVision, processor) -> dict[str, np.
     }
 
 
-def make(name: str, seed: int = 0) -> None:
-    """Make one case, in TARGET/NAME."""
-    tiny = TINY[name]
+def processed(processor: Any, pictures: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    """Return the arguments of the model that a processor makes of pictures."""
+    made = processor(images=pictures, return_tensors="pt")
+    return {name: value for name, value in made.items() if not name.startswith("num_")}
+
+
+def configuration(tiny: TinyVision) -> Any:
+    """Return the configuration of a model."""
     options = {"tie_word_embeddings": False, tiny.image: IMAGE, **tiny.config}
-    config = getattr(transformers, tiny.config_class)(
+    return getattr(transformers, tiny.config_class)(
         text_config={**TEXT, **tiny.text}, vision_config=dict(tiny.vision), **options
     )
+
+
+def make(name: str, seed: int = 0) -> None:
+    """Make one case with its files, in TARGET/NAME."""
+    tiny = TINY[name]
     kind = getattr(transformers, tiny.model_class)
-    model = kind._from_config(config, attn_implementation="eager").float().eval()
+    model = kind._from_config(configuration(tiny), attn_implementation="eager").float().eval()
     fill(model, seed)
     processor = class_of(tiny.processor)(**tiny.sizes)
     folder = TARGET / name
@@ -108,12 +127,45 @@ def make(name: str, seed: int = 0) -> None:
         convert(checkpoint, folder / "mmproj-tiny-F16.gguf", "F16", mmproj=True)
     arrays = golden(model, tiny, processor)
     np.savez_compressed(folder / "golden.npz", **arrays)
+    report(folder, arrays)
+
+
+def make_recipe(name: str) -> None:
+    """Make one case of which only a recipe is stored, in TARGET/NAME."""
+    tiny = RECIPES[name]
+    kind = getattr(transformers, tiny.model_class)
+    processor = class_of(tiny.processor)(**tiny.sizes)
+    with tempfile.TemporaryDirectory() as parent:
+        kind._from_config(configuration(tiny)).float().save_pretrained(parent)
+        config = json.loads(Path(parent, "config.json").read_text())
+        with safe_open(Path(parent, "model.safetensors"), "pt") as file:
+            tensors = {key: described(key, file.get_tensor(key), tiny) for key in file.keys()}  # noqa: SIM118
+        recipe = Recipe(config, json.loads(processor.to_json_string()), tensors, list(tiny.special), tiny.template)
+        write_checkpoint(Path(parent), recipe)
+        model = kind.from_pretrained(parent, attn_implementation="eager", dtype=torch.float32).eval()
+    arrays = golden(model, tiny, processor, last=2, step=ROW_STEP)
+    folder = TARGET / name
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "golden.npz", recipe=recipe.as_array(), **arrays)
+    report(folder, arrays)
+
+
+def described(name: str, tensor: torch.Tensor, tiny: TinyVision) -> tuple[list[int], float]:
+    """Return the shape of a tensor and, for vectors and numbers, the value to which noise is added."""
+    fixed = next((value for ending, value in tiny.fixed.items() if name.endswith(ending)), None)
+    mean = float(tensor.float().mean()) if fixed is None else fixed
+    return list(tensor.shape), round(mean, 1) if tensor.ndim < 2 else 0.0
+
+
+def report(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Print the size of a case."""
     size = sum(file.stat().st_size for file in folder.iterdir())
-    print(f"{name}: {size} bytes, {len(arrays['tokens'])} tokens of {N_VOCAB}, rows std {arrays['rows_0'].std():.2f}")
+    n, deviation = len(arrays["tokens"]), arrays["rows_0"].std()
+    print(f"{folder.name}: {size} bytes, {n} tokens of {N_VOCAB}, rows std {deviation:.2f}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", choices=TINY)
+    parser.add_argument("names", nargs="+", choices=[*TINY, *RECIPES])
     for each in parser.parse_args().names:
-        make(each)
+        make_recipe(each) if each in RECIPES else make(each)

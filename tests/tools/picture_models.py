@@ -37,6 +37,8 @@ class TinyVision:
         Names of transformers' arguments with the token of a picture's rows, and with what kind each token is.
     config : dict
         Further arguments of the whole configuration.
+    fixed : dict
+        Endings of names of tensors with one number -> the number.
     """
 
     config_class: str
@@ -50,6 +52,7 @@ class TinyVision:
     image: str = "image_token_id"
     types: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, float] = field(default_factory=dict)
 
 
 QWEN_TEMPLATE = (

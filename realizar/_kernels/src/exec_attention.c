@@ -118,12 +118,18 @@ static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
     return n;
 }
 
+/* The bidirectional spans that an op regards. */
+static const struct rz_reach *reach_of(const struct rz_batch *b, const struct rz_attention *a)
+{
+    return a->causal && a->spans ? b->reach : NULL;
+}
+
 /* The first key that a tile's first query sees through its window, its chunk or its span. */
 static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a, const struct tile *tile)
 {
     int64_t key = a->chunked ? tile->pos0 - tile->pos0 % a->window : tile->pos0 + 1 - a->window;
     if (!a->causal) key = tile->pos0 - a->window / 2;
-    if (b->reach && a->causal) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
+    if (reach_of(b, a)) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
     return RZ_MAX(key, 0);
 }
 
@@ -164,7 +170,7 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
     tile.key1 = a->cross ? b->encoder_lengths[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
-    if (b->reach && a->causal) tile.key1 += b->reach[tile.t1 - 1].after;
+    if (reach_of(b, a)) tile.key1 += b->reach[tile.t1 - 1].after;
     if (a->window) tile.key0 = first_key(b, a, &tile);
     if (a->window && !a->causal)
         tile.key1 = RZ_MIN(tile.key1, tile.pos0 + (int64_t)(tile.t1 - tile.t0) + a->window / 2);
@@ -243,7 +249,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .causal = a->causal,
         .chunked = a->chunked,
         .skip = a->skip,
-        .reach = b->reach ? b->reach + tile->t0 : NULL,
+        .reach = reach_of(b, a) ? b->reach + tile->t0 : NULL,
         .scale = a->scale,
         .softcap = a->softcap,
         .bias = a->bias ? a->bias + tile->head0 * a->bias_stride : NULL,

@@ -140,6 +140,7 @@ struct rz_rope {
 struct rz_attention {
     int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked, skip;
     int m_rows; /* 1: queries and results have one row per requested output; nothing is stored */
+    int spans;  /* 1: the rows of a bidirectional span see each other */
     int cross;  /* 1: cross-attention, to the keys of the sequence's encoder input */
     int latent; /* 1: V is part of K and not stored separately */
     float scale, softcap;

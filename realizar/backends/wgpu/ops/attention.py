@@ -37,8 +37,8 @@ FOUR_WORDS: dict[str, Constant] = {
 NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
 NO_BIAS: dict[str, Constant] = {"HAS_BIASES": False, "HAS_ALIBI": False, "N_BIAS": 0}
 UNMASKED: dict[str, Constant] = {
-    "N_WINDOW": 0, "N_SKIP": 0, "SOFTCAP": 0.0, "IS_CAUSAL": True, "IS_CHUNKED": False, "HAS_SINKS": False,
-    "N_KEYS": "n_of_sequence",
+    "N_WINDOW": 0, "N_SKIP": 0, "SOFTCAP": 0.0, "IS_CAUSAL": True, "IS_CHUNKED": False, "HAS_SPANS": True,
+    "HAS_SINKS": False, "N_KEYS": "n_of_sequence",
 }  # fmt: skip
 """Constants of shaders/attention.wgsl for plain causal attention."""
 CACHED = ("reduce", "cached_kv", "plain_query", "mask")
@@ -159,6 +159,7 @@ def _mask_constants(attrs: Mapping[str, Any]) -> dict[str, Constant]:
     return {
         "SCALE": float(attrs["scale"]), "N_WINDOW": int(attrs["window"]), "N_SKIP": int(attrs["skip"]),
         "SOFTCAP": float(attrs["softcap"]), "IS_CAUSAL": bool(attrs["causal"]), "IS_CHUNKED": bool(attrs["chunked"]),
+        "HAS_SPANS": bool(attrs["spans"]),
         "HAS_SINKS": attrs["sinks"] is not None, "N_KEYS": "n_of_sequence",
     }  # fmt: skip
 

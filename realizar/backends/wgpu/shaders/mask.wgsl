@@ -28,6 +28,7 @@ fn bounds(i: i32, n: i32, span: vec2<i32>) -> vec2<i32> {
 }
 
 fn span_of(row: u32) -> vec2<i32> {
+    if (!HAS_SPANS) { return vec2<i32>(place(row), place(row)); }
     let near = reach(row);
     return vec2<i32>(place(row) - near.x, place(row) + near.y);
 }
