@@ -66,10 +66,12 @@ class Llama(Architecture):
             "MixtralForCausalLM",
             "Idefics3ForConditionalGeneration",
             "SmolVLMForConditionalGeneration",
+            "Mistral3ForConditionalGeneration",
+            "LlavaForConditionalGeneration",
         ),
         names={**PERMUTED, **MIXTRAL_EXPERTS},
         keys={"rope.dimension_count": whole_head, "attention.sliding_window": "sliding_window"},
-        applies=lambda config: "draft_vocab_size" not in config,
+        applies=lambda config: "draft_vocab_size" not in config and config.get("model_type") != "ministral3",
     )
 
     def hparams(self, md: ArchMetadata) -> HParams:
@@ -120,7 +122,7 @@ class Mistral3(Architecture):
 
     name = "mistral3"
     checkpoint = Checkpoint(
-        classes=("Ministral3ForCausalLM",),
+        classes=("Ministral3ForCausalLM", "Mistral3ForConditionalGeneration"),
         names=PERMUTED,
         keys={
             "rope.dimension_count": whole_head,
@@ -128,6 +130,7 @@ class Mistral3(Architecture):
             "rope.scaling.yarn_attn_factor": yarn_factor(usual_factor),
             "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
         },
+        applies=lambda config: config.get("model_type", "ministral3") == "ministral3",
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:

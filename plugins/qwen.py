@@ -98,7 +98,10 @@ class Qwen2(Architecture):
     """Qwen 2 and 2.5 (https://arxiv.org/abs/2407.10671): Llama with biases on q, k, v and rotary halves ("neox")."""
 
     name = "qwen2"
-    checkpoint = Checkpoint(classes=("Qwen2ForCausalLM",))
+    checkpoint = Checkpoint(
+        classes=("Qwen2ForCausalLM", "InternVLForConditionalGeneration"),
+        applies=lambda config: config.get("model_type", "qwen2") == "qwen2",
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with biases; SwiGLU; the output may be tied to the embedding."""
@@ -122,7 +125,10 @@ class Qwen3(Architecture):
     """
 
     name = "qwen3"
-    checkpoint = Checkpoint(classes=("Qwen3ForCausalLM",))
+    checkpoint = Checkpoint(
+        classes=("Qwen3ForCausalLM", "InternVLForConditionalGeneration"),
+        applies=lambda config: config.get("model_type", "qwen3") == "qwen3",
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with norms over a head, biases in some files; SwiGLU; the output may be tied."""

@@ -117,7 +117,7 @@ def _layers(names: Mapping[str, str]) -> dict[str, Source]:
 NAMES: Names = {
     "token_embd": "embed_tokens",
     "output_norm": "norm",
-    "output": "lm_head",
+    "output": "lm_head|language_model.lm_head",
     **_layers(
         {
             "attn_norm": "input_layernorm",

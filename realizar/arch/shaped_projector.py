@@ -27,11 +27,16 @@ class ShapedProjector(Projector):
     around: ClassVar[tuple[str, str]] = ("<|vision_start|>", "<|vision_end|>")
     least_rows: ClassVar[int]
 
+    def row_bounds(self, hp: Any, max_rows: int) -> tuple[int, int]:
+        """The least and the greatest number of rows of a picture."""
+        side = hp.patch_size * hp.merge
+        most = min(hp.max_pixels // side**2 or MOST_ROWS, max_rows)
+        return min(hp.min_pixels // side**2 or self.least_rows, most), most
+
     def picture_size(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> tuple[int, int]:
         """Height and width of a picture, which keeps its shape: multiples of a merged square, within the bounds."""
         side = hp.patch_size * hp.merge
-        most = min(hp.max_pixels // side**2 or MOST_ROWS, max_rows)
-        least = min(hp.min_pixels // side**2 or self.least_rows, most)
+        least, most = self.row_bounds(hp, max_rows)
         return bounded_size(pixels.shape[0], pixels.shape[1], side, least * side**2, most * side**2)
 
     def pieces(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> Sequence[str | Tile]:

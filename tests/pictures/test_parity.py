@@ -20,8 +20,8 @@ def padded(numbers, n_patch, blank):
     return np.concatenate([flat, np.full((n_patch - len(flat), flat.shape[1]), blank)]).reshape(-1)
 
 
-ORDERS = {"gemma4v": lambda patches: padded((patches + 1) / 2, 630, 0.0)}
-"""Patches, float32 [n, 3, side, side], as the processor returns them."""
+PADDED = {"gemma4v": 630, "lfm2": 32}
+"""Patches of a tile of the processors that add blank ones."""
 
 
 def tiles(encoder, picture):
@@ -41,18 +41,22 @@ def test_pixels_are_those_of_the_processor(case):
 
 
 def as_the_processor(case, tile):
-    """The numbers of a tile in the processor's order: patches of two frames, or channels of whole pictures."""
-    by_patch = tile.patches.reshape(len(tile.patches), 3, -1)
+    """The numbers of a tile in the processor's order: patches, or channels of whole pictures."""
+    side = int((tile.patches.shape[1] // 3) ** 0.5)
+    cut = tile.patches.reshape(-1, 3, side, side)
     if case.name == "qwen2.5vl_merger":  # window after window
         encoder = case.encoder()
         order = np.argsort(encoder.file.projector.order(tile.grid, encoder.file.hp))
-        by_patch = by_patch.reshape(len(order), -1, *by_patch.shape[1:])[order].reshape(by_patch.shape)
+        cut = cut.reshape(len(order), -1, *cut.shape[1:])[order].reshape(cut.shape)
     if case.name.startswith("qwen"):
-        return np.repeat(by_patch[:, :, None], 2, axis=2).reshape(-1)
-    side = int(by_patch.shape[2] ** 0.5)
-    if case.name in ORDERS:
-        return ORDERS[case.name](by_patch.reshape(-1, 3, side, side))
-    return by_patch.reshape(*tile.grid, 3, side, side).transpose(2, 0, 3, 1, 4).reshape(-1)
+        return np.repeat(cut[:, :, None], 2, axis=2).reshape(-1)
+    if case.name == "paddleocr":  # square after square
+        return cut[np.lexsort(tile.positions[::-1])].reshape(-1)
+    if case.name in PADDED:
+        return padded((cut + 1) / 2 if case.name == "gemma4v" else cut, PADDED[case.name], 0.0)
+    if len(cut) > tile.grid[0] * tile.grid[1]:  # the class has a row without a patch
+        cut = cut[:-1] if case.name == "llama4" else cut[1:]
+    return cut.reshape(*tile.grid, 3, side, side).transpose(2, 0, 3, 1, 4).reshape(-1)
 
 
 @each_case

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 from safetensors import safe_open
+from transformers.image_processing_backends import TorchvisionBackend
 
 from realizar.convert import convert
 from tests.pictures.checkpoint import N_VOCAB, Recipe, write_checkpoint, write_tokenizer
@@ -72,8 +74,10 @@ def golden(
         for i, picture in enumerate(pictures):
             made = processed(processor, [picture])
             pixels.append(made["pixel_values"].numpy().astype(np.float32).reshape(-1))
-            found = model.model.get_image_features(**made, return_dict=True)
+            found = getattr(model, "model", model).get_image_features(**made, return_dict=True)
             rows = found.pooler_output
+            if rows is None:  # Llama 4 projects them later
+                rows = model.multi_modal_projector(found.last_hidden_state)
             rows = torch.cat(list(rows)) if isinstance(rows, (list, tuple)) else rows
             rows = rows.reshape(-1, rows.shape[-1]).numpy()
             counts.append(len(rows))
@@ -95,10 +99,23 @@ def golden(
     }
 
 
+def resized_by_pillow(self: Any, image: torch.Tensor, size: Any, resample: int, **how: Any) -> torch.Tensor:
+    """In place of torchvision's filters, which differ from Pillow's by one of 255 in some pixels."""
+    kind = Image.Resampling(resample)
+    arrays = [np.asarray(Image.fromarray(one).resize((size.width, size.height), kind)) for one in colors_last(image)]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+
+def colors_last(images: torch.Tensor) -> np.ndarray:
+    """Pictures as Pillow has them, uint8 [n, height, width, 3]."""
+    return np.ascontiguousarray(images.reshape(-1, *images.shape[-3:]).permute(0, 2, 3, 1).numpy())
+
+
 def processed(processor: Any, pictures: list[np.ndarray]) -> dict[str, torch.Tensor]:
     """Return the arguments of the model that a processor makes of pictures."""
     made = processor(images=pictures, return_tensors="pt")
-    return {name: value for name, value in made.items() if not name.startswith("num_")}
+    made = {name: value for name, value in made.items() if not name.startswith("num_")}
+    return {name: value.float() if value.is_floating_point() else value for name, value in made.items()}
 
 
 def configuration(tiny: TinyVision) -> Any:
@@ -165,6 +182,7 @@ def report(folder: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
+    TorchvisionBackend.resize = resized_by_pillow
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=[*TINY, *RECIPES])
     for each in parser.parse_args().names:
