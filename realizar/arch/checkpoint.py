@@ -86,7 +86,7 @@ class Checkpoint:
         return {**ONLY, **(self.only(config) if callable(self.only) else self.only)}
 
 
-VISION = ("*visual.*", "*vision_*", "*multi_modal_projector.*", "*connector.*")
+VISION = ("*visual.*", "*vision_*", "*multi_modal_projector.*", "*connector.*", "*vqmodel.*")
 """Tensors of checkpoints that belong to a vision encoder."""
 
 IGNORED = (

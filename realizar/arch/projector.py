@@ -104,11 +104,13 @@ class Projector(Architecture):
 
     `name` is the file's `clip.projector_type`. `placeholder` is the text by which chat templates mark a picture, and is
     replaced by what `pieces` returns. `mask` is that of the rows in the language model. `has_flat_kernel` says that files
-    have the patch embedding as a matrix, not as the kernel of a convolution.
+    have the patch embedding as a matrix, not as the kernel of a convolution, `config_key` where config.json describes
+    the encoder.
     """
 
     norm_eps_key = LAYER_NORM_EPS
     has_flat_kernel: ClassVar[bool] = False
+    config_key: ClassVar[str] = "vision_config"
     placeholder: ClassVar[str]
     mask: ClassVar[Literal["causal", "bidirectional"]] = "causal"
 
@@ -128,8 +130,8 @@ class Projector(Architecture):
         return {
             "n_layer": md.layers(), "n_embd": n_embd, "n_ff": md.positive("feed_forward_length"), "n_head": n_head,
             "n_out": md.positive("projection_dim"), "image_size": image, "patch_size": patch, "merge": merge,
-            "norm_eps": md.between("attention.layer_norm_epsilon", 0.0, 1.0), "mean": _channels(md, "image_mean"),
-            "std": _channels(md, "image_std"), "min_pixels": md.integer_between("image_min_pixels", 0, MAX_PIXELS, 0),
+            "norm_eps": md.between("attention.layer_norm_epsilon", 0.0, 1.0), "mean": color_numbers(md, "image_mean"),
+            "std": color_numbers(md, "image_std"), "min_pixels": md.integer_between("image_min_pixels", 0, MAX_PIXELS, 0),
             "max_pixels": md.integer_between("image_max_pixels", 0, MAX_PIXELS, 0),
         }  # fmt: skip
 
@@ -183,6 +185,12 @@ class Projector(Architecture):
         PictureError
             If the model cannot read a picture of this shape.
         """
+
+    def read(
+        self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int, tables: Mapping[str, F32]
+    ) -> Sequence[str | Tile | Sequence[int]]:
+        """Return `pieces`, or for models whose pictures are tokens, their ids; `tables` as for `inputs`."""
+        return self.pieces(pixels, hp, max_rows)
 
     def inputs(self, tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """Return what "encode" reads besides the patches: float32 [n, ...] by name.
@@ -282,7 +290,7 @@ def rope_2d_factors(hp: VisionHParams, alternating: bool = False) -> F32:
     return np.asarray(ROPE_BASE ** ((wanted - 2.0 * i) / hp.head_dim), np.float32)
 
 
-def _channels(md: ArchMetadata, key: str) -> tuple[float, ...]:
+def color_numbers(md: ArchMetadata, key: str) -> tuple[float, ...]:
     """Three positive numbers, one for each channel."""
     found = md.metadata.get(f"{md.arch}.{key}")
     try:

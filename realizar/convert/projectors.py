@@ -72,8 +72,10 @@ def projector_keys(projector: Projector, folder: CheckpointFolder, name: str, ty
     ModelNotFoundError, GGUFError
         If a file of the checkpoint is missing, or lacks a value.
     """
-    if not isinstance(folder.config.get("vision_config"), dict):
-        raise GGUFError(f"{folder.folder}: config.json has no vision_config; the model has no vision encoder")
+    key = projector.config_key
+    if not isinstance(folder.config.get(key), dict):
+        raise GGUFError(f"{folder.folder}: config.json has no {key}; the model has no vision encoder")
+    folder.config["vision_config"] = folder.config[key]
     folder.config["preprocessor"] = _preprocessor(folder)
     folder.config["special_tokens"] = _special_tokens(folder)
     checkpoint = projector.checkpoint or Checkpoint(())
@@ -97,9 +99,9 @@ def projector_tensors(
         If a tensor is missing, or the checkpoint has one of the encoder that the projector does not know.
     """
     names = (projector.checkpoint or Checkpoint(())).all_names(folder.config)
-    source = names[KERNEL]
-    folder.detect_prefix(str(source[0] if isinstance(source, tuple) else source))
     table = expand(projector.tensors(hp), hp.n_layer)
+    source = names[KERNEL if KERNEL in names else next(iter(table))]
+    folder.detect_prefix(str(source[0] if isinstance(source, tuple) else source))
     kernels = {name: weight for name, weight in table.items() if name.startswith(KERNEL)}
     others = {name: weight for name, weight in table.items() if name not in kernels}
     found = []

@@ -126,13 +126,15 @@ class PictureReader:
                 "times; the chat template drops pictures in this place, or a text contains this marker: remove it"
             )
         pixels = [read_picture(given, self._allow_urls) for given in pictures]
-        pieces: list[str | Embeddings] = [texts[0]]
+        pieces: list[str | Tokens | Embeddings] = [texts[0]]
         for parts, after in zip(self._encoder().parts(pixels), texts[1:], strict=True):
             pieces += [*parts, after]
         return list(_tokenized(pieces, encode))
 
 
-def _tokenized(pieces: Sequence[str | Embeddings], encode: Callable[[str], list[int]]) -> Iterator[Tokens | Embeddings]:
+def _tokenized(
+    pieces: Sequence[str | Tokens | Embeddings], encode: Callable[[str], list[int]]
+) -> Iterator[Tokens | Embeddings]:
     """Yield the pieces with neighbouring texts tokenized as one."""
     text = ""
     for piece in (*pieces, None):

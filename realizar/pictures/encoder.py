@@ -13,7 +13,7 @@ import numpy as np
 from realizar import backends, forks
 from realizar.arch import Tile
 from realizar.errors import GGUFError, RealizarError, memory_for
-from realizar.params import Embeddings
+from realizar.params import Embeddings, Tokens
 from realizar.runtime.backend import CompileParams, StorageParams
 from realizar.runtime.batch import Batch
 
@@ -63,10 +63,10 @@ class PictureEncoder:
     """
 
     def __init__(self, file: ProjectorFile, n_embd: int, n_deepstack: int, params: EngineParams, max_rows: int) -> None:
-        graph = file.graphs["project"]
-        self.outputs = tuple(graph.outputs)
-        width = {graph.values[i].shape for i in graph.outputs.values()}
-        if width != {(n_embd,)} or len(self.outputs) not in (1, 1 + n_deepstack):
+        graph = file.graphs.get("project")  # there is none if pictures become tokens
+        self.outputs = () if graph is None else tuple(graph.outputs)
+        width = {(n_embd,)} if graph is None else {graph.values[i].shape for i in graph.outputs.values()}
+        if width != {(n_embd,)} or (graph and len(self.outputs) not in (1, 1 + n_deepstack)):
             raise GGUFError(
                 f"{file.file.path.name}: gives rows of {min(width)[0]} numbers, and {len(self.outputs) - 1} further "
                 f"ones for deepstack, but the language model has n_embd = {n_embd} and reads {n_deepstack} further "
@@ -79,7 +79,7 @@ class PictureEncoder:
         self._is_closed = False
         self._backend: Backend | None = None
         self._programs: dict[str, tuple[int, Program]] = {}
-        self._kept: OrderedDict[bytes, list[str | Embeddings]] = OrderedDict()
+        self._kept: OrderedDict[bytes, list[str | Tokens | Embeddings]] = OrderedDict()
         self._n_bytes = self._n_encoded = self._n_steps = self._n_hits = 0
 
     @property
@@ -91,7 +91,7 @@ class PictureEncoder:
         """Return counts since the encoder was made."""
         return EncoderStats(self._n_encoded, self._n_steps, self._n_hits)
 
-    def parts(self, pictures: Sequence[U8]) -> list[list[str | Embeddings]]:
+    def parts(self, pictures: Sequence[U8]) -> list[list[str | Tokens | Embeddings]]:
         """Return the parts of a prompt for each picture: texts and embeddings.
 
         A picture whose rows are kept is not encoded again, and pictures of one call are encoded together.
@@ -130,27 +130,29 @@ class PictureEncoder:
             self._n_bytes = 0
             self.file.close()
 
-    def _encoded(self, pictures: Mapping[bytes, U8]) -> dict[bytes, list[str | Embeddings]]:
+    def _encoded(self, pictures: Mapping[bytes, U8]) -> dict[bytes, list[str | Tokens | Embeddings]]:
         projector, hp = self.file.projector, self.file.hp
-        pieces = {key: list(projector.pieces(picture, hp, self.max_rows)) for key, picture in pictures.items()}
+        tables = self.file.tables
+        pieces = {key: list(projector.read(picture, hp, self.max_rows, tables)) for key, picture in pictures.items()}
         tiles = [piece for own in pieces.values() for piece in own if isinstance(piece, Tile)]
         rows = iter(self.rows(tiles))
-        out: dict[bytes, list[str | Embeddings]] = {}
+        out: dict[bytes, list[str | Tokens | Embeddings]] = {}
         for key, own in pieces.items():
-            parts: list[str | Embeddings] = []
+            parts: list[str | Tokens | Embeddings] = []
             for piece in own:
                 if isinstance(piece, Tile):
                     parts += self._parts_of_tile(piece, next(rows), key + len(parts).to_bytes(4, "little"))
                 else:
-                    parts.append(piece)
+                    parts.append(piece if isinstance(piece, str) else Tokens(piece))
+            self._n_encoded += not any(isinstance(piece, Tile) for piece in own)
             out[key] = parts
         return out
 
-    def _parts_of_tile(self, tile: Tile, rows: F32, identity: bytes) -> list[str | Embeddings]:
+    def _parts_of_tile(self, tile: Tile, rows: F32, identity: bytes) -> list[str | Tokens | Embeddings]:
         """Return the rows of a tile with the texts between them; `identity` is that of the first ones."""
         projector, hp = self.file.projector, self.file.hp
         positions = projector.row_positions(tile, hp)
-        parts: list[str | Embeddings] = []
+        parts: list[str | Tokens | Embeddings] = []
         start = 0
         for one in projector.split_rows(tile, hp):
             if isinstance(one, str):
@@ -223,7 +225,7 @@ class PictureEncoder:
         self._programs[name] = (size, program)
         return program
 
-    def _keep(self, found: Mapping[bytes, list[str | Embeddings]]) -> None:
+    def _keep(self, found: Mapping[bytes, list[str | Tokens | Embeddings]]) -> None:
         """Keep the rows of the last pictures, up to CACHE_BYTES."""
         for key, parts in found.items():
             if key in self._kept:
@@ -263,5 +265,5 @@ def _groups(tiles: Sequence[Tile]) -> list[list[Tile]]:
     return groups
 
 
-def _n_bytes(parts: Sequence[str | Embeddings]) -> int:
+def _n_bytes(parts: Sequence[str | Tokens | Embeddings]) -> int:
     return sum(part.rows.nbytes for part in parts if isinstance(part, Embeddings))

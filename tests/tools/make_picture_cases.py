@@ -81,6 +81,8 @@ def golden(
             rows = torch.cat(list(rows)) if isinstance(rows, (list, tuple)) else rows
             rows = rows.reshape(-1, rows.shape[-1]).numpy()
             counts.append(len(rows))
+            if hasattr(model, "get_image_tokens"):
+                arrays[f"codes_{i}"] = model.get_image_tokens(made["pixel_values"]).numpy().reshape(-1).astype(np.int32)
             arrays[f"rows_{i}"] = rows[::step]
             layers = getattr(found, "deepstack_features", None) or ()
             deepstack.append([torch.cat(layer) if isinstance(layer, tuple) else layer for layer in layers])
@@ -132,6 +134,8 @@ def processed(processor: Any, pictures: list[np.ndarray]) -> dict[str, torch.Ten
 
 def configuration(tiny: TinyVision) -> Any:
     """Return the configuration of a model."""
+    if tiny.config_class == "ChameleonConfig":  # which has no configuration of its own for the language model
+        return transformers.ChameleonConfig(**{**TEXT, **tiny.text}, vq_config=dict(tiny.vision))
     options = {"tie_word_embeddings": False, tiny.image: IMAGE, **tiny.config}
     return getattr(transformers, tiny.config_class)(
         text_config={**TEXT, **tiny.text}, vision_config=dict(tiny.vision), **options

@@ -16,6 +16,9 @@ def template(marker: str) -> str:
     return PLAIN.replace("MARKER", marker)
 
 
+CODES = [*"ABCDEFGHIJ", *(f"B{letter}" for letter in "ABCDEF")]
+"""The numbers 0 to 15 with letters as digits, as Chameleon's vocabulary has them."""
+
 RECIPES = {
     "gemma4v": TinyVision(
         "Gemma4Config", "Gemma4ForConditionalGeneration", "gemma4.image_processing_pil_gemma4.Gemma4ImageProcessorPil",
@@ -91,6 +94,17 @@ RECIPES = {
         text={"num_local_experts": 2, "num_experts_per_tok": 1, "intermediate_size_mlp": 32, "moe_layers": [1],
               "interleave_moe_layer_step": 2, "num_hidden_layers": 2, "no_rope_layers": [1, 1],
               "attention_chunk_size": 8192, "attn_scale": 0.1, "floor_scale": 8192},
+    ),
+    "chameleon": TinyVision(
+        "ChameleonConfig", "ChameleonForConditionalGeneration",
+        "chameleon.image_processing_pil_chameleon.ChameleonImageProcessorPil",
+        vision={"resolution": 32, "base_channels": 32, "channel_multiplier": [1, 2, 2], "num_res_blocks": 1,
+                "attn_resolutions": [16], "embed_dim": 8, "latent_channels": 8, "num_embeddings": 16},
+        sizes={"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}},
+        special=("<s>", "</s>", "<pad>", "<unk>", "<image>", "<racm3:break>", "<eoss>", "<reserved08706>",
+                 *(f"IMGIMG{name}Z" for name in CODES)),
+        template=template("<image>"),
+        text={"vocabulary_map": {"<image>": 260, **{f"IMGIMG{name}Z": 264 + i for i, name in enumerate(CODES)}}},
     ),
     "paddleocr": TinyVision(
         "PaddleOCRVLConfig", "PaddleOCRVLForConditionalGeneration",
