@@ -239,8 +239,12 @@ class ChameleonTokenizer(Projector):
     ) -> Sequence[str | Tile | Sequence[int]]:
         """The tokens of a picture between those of its beginning and end."""
         before, after = self.pieces(pixels, hp, max_rows)
-        codes = VQEncoder(hp, tables).codes(normalized(cropped(pixels, hp.side), hp.mean, hp.std))
+        codes = VQEncoder(hp, tables).codes(self.square(pixels, hp))
         return [before, [hp.tokens[code] for code in codes], after]
+
+    def square(self, pixels: npt.NDArray[np.uint8], hp: Any) -> F32:
+        """The middle square of a picture as numbers."""
+        return normalized(cropped(pixels, hp.side), hp.mean, hp.std)
 
 
 def cropped(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -66,5 +66,8 @@ class Case(NamedTuple):
         return PictureEncoder(file, n_embd, n_deepstack, EngineParams(**params), max_rows)
 
 
-CASES = [Case(path.name) for path in sorted(FIXTURES.iterdir())]
+TOKENS = Case("chameleon")
+"""Its pictures become tokens, not rows."""
+CASES = [Case(path.name) for path in sorted(FIXTURES.iterdir()) if path.name != TOKENS.name]
+RECIPES = [case.name for case in [*CASES, TOKENS] if not (FIXTURES / case.name / "tiny-F16.gguf").is_file()]
 QWEN3 = Case("qwen3vl_merger")

@@ -13,7 +13,7 @@ from realizar import LLM, AsyncLLM, Embeddings, SamplingParams, Tokens
 from realizar.errors import ContextFullError, ParameterError, PictureError, TemplateError
 from realizar.params import EngineParams
 
-from .cases import PICTURES, QWEN3, Case
+from .cases import PICTURES, QWEN3, RECIPES, TOKENS, Case
 from .painted import painted
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=6)
@@ -201,7 +201,38 @@ def test_smolvlm_cuts_fewer_tiles_for_a_small_context():
     assert [len(case.encoder(max_rows=n).parts(PICTURES[:1])[0]) for n in (20, 19)] == [13, 3]
 
 
-@pytest.mark.parametrize("name", ["gemma3", "idefics3"])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("gemma4v", "[user]<|image>[60]<image|>What?[assistant]"),
+        ("lfm2", "[user]<|image_start|><|img_row_1_col_1|>[4]<|img_row_2_col_1|>[4]<|img_thumbnail|>[6]<|image_end|>What?"
+         "[assistant]"),
+        ("pixtral", "[user]" + "[IMG_BREAK]".join(["[3]"] * 4) + "[IMG_END]What?[assistant]"),
+        ("internvl", "[user]<img>[4][4][4]</img>What?[assistant]"),
+        ("mlp", "[user][16]What?[assistant]"),
+        ("llama4", "[user]<|image_start|>[4]<|tile_x_separator|>[4]<|tile_y_separator|>[4]<|tile_x_separator|>[4]"
+         "<|tile_y_separator|><|image|>[4]<|image_end|>What?[assistant]"),
+        ("paddleocr", "[user]<|IMAGE_START|>[15]<|IMAGE_END|>What?[assistant]"),
+    ],
+)  # fmt: skip
+def test_what_surrounds_the_rows_of_a_picture(name, shape):
+    assert shown(Case(name), PICTURES[0], text("What?"))[0] == shape
+
+
+def test_chameleon_reads_a_picture_as_tokens():
+    case = TOKENS
+    codes = case.golden["codes_0"].tolist()
+    with LLM(case.model) as llm:
+        (prompt,) = [part.ids for part in llm.chat_prompt(user(PICTURES[0], text("What?"))).ids[1:2]]
+        around = llm.chat_prompt(user(PICTURES[0], text("What?"))).ids
+        assert list(prompt) == codes
+        assert llm.detokenize(around[0].ids, skip_special=False).endswith("[user]<racm3:break>")
+        assert llm.detokenize(around[2].ids, skip_special=False).startswith("<eoss>What?")
+        answer = llm.chat(user(PICTURES[0], text("What?")), GREEDY)
+        assert not set(answer.outputs[0].token_ids) & set(range(264, 280)), "tokens of pictures are no part of answers"
+
+
+@pytest.mark.parametrize("name", ["gemma3", "idefics3", *RECIPES])
 def test_a_second_question_finds_the_picture_in_the_prefix_cache(name):
     with LLM(Case(name).model) as llm:
         first = llm.chat(user(PICTURES[0], PICTURES[1], text("What is this?")), GREEDY)

@@ -6,7 +6,7 @@ import pytest
 from realizar import LLM, Embeddings, Tokens
 from realizar.arch import Tile
 
-from .cases import CASES, EXACT, IMAGE, PICTURES
+from .cases import CASES, EXACT, IMAGE, PICTURES, TOKENS
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 STRIDE = 17
@@ -20,7 +20,7 @@ def padded(numbers, n_patch, blank):
     return np.concatenate([flat, np.full((n_patch - len(flat), flat.shape[1]), blank)]).reshape(-1)
 
 
-PADDED = {"gemma4v": 630, "lfm2": 32}
+PADDED = {"gemma4v": 630, "lfm2": 24}
 """Patches of a tile of the processors that add blank ones."""
 
 
@@ -115,3 +115,24 @@ def test_logits_are_those_of_transformers(case, cut):
     with LLM(case.model, **EXACT, n_batch=whole if cut else 512) as llm:
         want = golden["logits"]
         np.testing.assert_allclose(llm.logits(prompt)[-len(want) :], want, atol=1e-4)
+
+
+def test_pictures_of_chameleon_are_the_tokens_of_transformers():
+    golden, encoder = TOKENS.golden, TOKENS.encoder(n_deepstack=0)
+    both = [list(part.ids) for parts in encoder.parts(PICTURES) for part in parts if isinstance(part, Tokens)]
+    assert both == [golden["codes_0"].tolist(), golden["codes_1"].tolist()]
+    tokens = golden["tokens"].copy()
+    tokens[tokens == IMAGE] = np.concatenate(both)
+    with LLM(TOKENS.model, **EXACT) as llm:
+        want = golden["logits"]
+        found = llm.logits([Tokens(tokens.tolist())])[-len(want) :]
+        seen = want > -1e30  # transformers hides the tokens of pictures
+        np.testing.assert_allclose(found[seen], want[seen], atol=1e-4)
+        assert (~seen).sum() == 16 * len(want)
+
+
+def test_pixels_of_chameleon_are_those_of_the_processor():
+    encoder = TOKENS.encoder(n_deepstack=0)
+    projector, hp = encoder.file.projector, encoder.file.hp
+    found = [projector.square(picture, hp).transpose(2, 0, 1).reshape(-1) for picture in PICTURES]
+    np.testing.assert_allclose(np.concatenate(found)[::STRIDE], TOKENS.golden["pixels"], atol=1e-5)

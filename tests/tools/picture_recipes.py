@@ -46,7 +46,7 @@ RECIPES = {
     "lfm2": TinyVision(
         "Lfm2VlConfig", "Lfm2VlForConditionalGeneration", "lfm2_vl.image_processing_lfm2_vl.Lfm2VlImageProcessor",
         vision={**SIGLIP, "model_type": "siglip2_vision_model", "num_patches": 16, "vision_use_head": False},
-        sizes={"encoder_patch_size": 8, "downsample_factor": 2, "min_image_tokens": 4, "max_image_tokens": 8,
+        sizes={"encoder_patch_size": 8, "downsample_factor": 2, "min_image_tokens": 4, "max_image_tokens": 6,
                "tile_size": 32, "min_tiles": 2, "max_tiles": 4, **HALF},
         special=("<|startoftext|>", "<|im_end|>", "<|pad|>", "<|im_start|>", "<image>", "<|image_start|>",
                  "<|image_end|>", "<|img_thumbnail|>", "<|img_row_1_col_1|>", "<|img_row_1_col_2|>",
