@@ -13,6 +13,7 @@ from realizar.arch import (
     Architecture,
     ArchMetadata,
     Checkpoint,
+    GGUFError,
     Graph,
     HParams,
     Projector,
@@ -30,7 +31,6 @@ from realizar.arch.projector import F32, color_numbers
 from realizar.arch.rope_checkpoint import whole_head
 from realizar.arch.square_projector import flattened
 from realizar.arch.vq_encoder import N_GROUP, VQEncoder, VQHParams, vq_tensors
-from realizar.errors import GGUFError
 
 QK_NORM_EPS = 1e-5
 PIXEL_SCALE = 255 * 0.0078

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from realizar.arch import (
     ArchMetadata,
     Checkpoint,
+    GGUFError,
     Graph,
+    PictureError,
     Projector,
     Tile,
     Value,
@@ -27,7 +29,6 @@ from realizar.arch.checkpoint import Config, Names
 from realizar.arch.pixels import grid_positions, normalized, patches, resized, squares
 from realizar.arch.projector import F32, block_tensors, patch_tensors
 from realizar.arch.square_projector import colors_first
-from realizar.errors import GGUFError, PictureError
 
 ROPE_BASE = 100.0
 """A constant in llama.cpp, whose files lack it."""
@@ -223,9 +224,7 @@ class Gemma4V(Projector):
         columns, rows = tables["v.position_embd"]
         return {"learned_positions": columns[tile.positions[0]] + rows[tile.positions[1]]}
 
-    def gather(
-        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
-    ) -> Mapping[str, F32]:
+    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """The mean of each square, standardized if the file has statistics."""
         means = squares(values["rows"], tile.grid, hp.merge).mean(axis=1, dtype=np.float64) * math.sqrt(hp.n_embd)
         if "v.std_scale" in tables:

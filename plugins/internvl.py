@@ -148,8 +148,8 @@ class InternVL(SquareProjector):
     def pieces(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> Sequence[str | Tile]:
         """The tiles, row after row, and the whole picture if there are several."""
         side, (least, most) = hp.image_size, hp.tiles
-        fitting = max_rows // (hp.n_side // hp.merge) ** 2 - 1
-        rows, columns = tile_grid(*pixels.shape[:2], side, min(least, max(1, fitting)), max(1, min(most, fitting)))
+        fitting = max(1, max_rows // (hp.n_side // hp.merge) ** 2 - 1)
+        rows, columns = tile_grid(pixels.shape[0], pixels.shape[1], side, min(least, fitting), min(most, fitting))
         image = resized(pixels, (rows * side, columns * side), self.filter)
         tiles = [tile for row in self.grid_tiles(image, hp) for tile in row]
         return ["<img>", *tiles, *([self.square(pixels, hp)] if len(tiles) > 1 else []), "</img>"]

@@ -83,7 +83,9 @@ class Lfm2(Architecture):
 
     name = "lfm2"
     varies = ("n_head_kv",)
-    checkpoint = Checkpoint(("Lfm2ForCausalLM", "Lfm2VlForConditionalGeneration"), NAMES, {**KEYS, "feed_forward_length": n_ff})
+    checkpoint = Checkpoint(
+        ("Lfm2ForCausalLM", "Lfm2VlForConditionalGeneration"), NAMES, {**KEYS, "feed_forward_length": n_ff}
+    )
 
     def hparams(self, md: ArchMetadata) -> Lfm2HParams:
         """The hyperparameters of this model."""

@@ -189,9 +189,7 @@ class Lfm2Projector(Projector):
         """The learned positions, interpolated to the grid."""
         return {"learned_positions": resampled(tables["v.position_embd"], *tile.grid, antialias=True)}
 
-    def gather(
-        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
-    ) -> Mapping[str, F32]:
+    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """The patches of each square beside each other."""
         cut = squares(values["rows"], tile.grid, hp.merge)
         return {"rows": cut.reshape(len(cut), -1)}

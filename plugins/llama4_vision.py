@@ -172,7 +172,7 @@ def best_canvas(height: int, width: int, side: int, most: int) -> tuple[int, int
     for n in range(most, 0, -1):
         for rows in (i for i in range(1, n + 1) if n % i == 0):
             canvas = (rows, n // rows)
-            scales[canvas] = min(np.float32(side * canvas[0] / height), np.float32(side * canvas[1] / width))
+            scales[canvas] = float(min(np.float32(side * canvas[0] / height), np.float32(side * canvas[1] / width)))
     enlarging = [scale for scale in scales.values() if scale >= 1]
     wanted = min(enlarging) if enlarging else max(scales.values())
     return min((canvas for canvas, scale in scales.items() if scale == wanted), key=math.prod)

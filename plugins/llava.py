@@ -12,6 +12,7 @@ import numpy.typing as npt
 from realizar.arch import (
     ArchMetadata,
     Checkpoint,
+    GGUFError,
     Graph,
     Projector,
     Tile,
@@ -27,7 +28,10 @@ from realizar.arch.pixels import resized
 from realizar.arch.projector import attention
 from realizar.arch.siglip import siglip_names
 from realizar.arch.square_projector import SquareProjector
-from realizar.errors import GGUFError
+
+
+MODULES = ("vision_tower.", "vision_tower.vision_model.")
+"""Beginnings of the names of CLIP's tensors in checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,9 @@ class Llava(SquareProjector):
     checkpoint = Checkpoint(
         classes=("LlavaForConditionalGeneration",),
         names={
-            **siglip_names("vision_tower.", "vision_tower.vision_model."),
-            "v.class_embd": "vision_tower.embeddings.class_embedding|vision_tower.vision_model.embeddings.class_embedding",
-            "v.pre_ln": "vision_tower.pre_layrnorm|vision_tower.vision_model.pre_layrnorm",
+            **siglip_names(*MODULES),
+            "v.class_embd": "|".join(f"{module}embeddings.class_embedding" for module in MODULES),
+            "v.pre_ln": "|".join(f"{module}pre_layrnorm" for module in MODULES),
             "mm.0": "multi_modal_projector.linear_1",
             "mm.2": "multi_modal_projector.linear_2",
         },

@@ -156,9 +156,7 @@ class Pixtral(Projector):
         rows, columns = (n // hp.merge for n in tile.grid)
         return [*[columns, BREAK] * (rows - 1), columns]
 
-    def gather(
-        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
-    ) -> Mapping[str, F32]:
+    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """Each element of the patches of a square beside each other."""
         cut = squares(values["rows"], tile.grid, hp.merge).transpose(0, 2, 1)
         return {"rows": np.ascontiguousarray(cut).reshape(len(cut), -1)}

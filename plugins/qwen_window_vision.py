@@ -168,9 +168,7 @@ class Qwen25VLMerger(ShapedProjector):
             return (len(tile.patches),)
         return [len(one) * hp.merge**2 for one in window_indices(tile.grid, hp)]
 
-    def gather(
-        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
-    ) -> Mapping[str, F32]:
+    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """The patches of each square beside each other, the squares row after row again."""
         rows = values["rows"].reshape(self.n_rows(tile, hp), -1)
         return {"rows": rows[np.argsort(self.order(tile.grid, hp))]}

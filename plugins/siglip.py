@@ -86,9 +86,7 @@ class Gemma3Projector(Siglip):
         """The picture as one square, whatever its shape."""
         return ["\n\n<start_of_image>", self.square(pixels, hp), "<end_of_image>\n\n"]
 
-    def gather(
-        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
-    ) -> Mapping[str, F32]:
+    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """The mean of each square."""
         cut = squares(values["rows"], tile.grid, hp.merge)
         return {"rows": cut.mean(axis=1, dtype=np.float64).astype(np.float32)}

@@ -14,6 +14,7 @@ from realizar.arch.hookspecs import hookimpl
 from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata, mrope_axes
 from realizar.arch.projector import Projector, Tile, VisionHParams
+from realizar.errors import GGUFError, PictureError
 from realizar.graph import Graph, RopeScaling, Value
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "ArchMetadata",
     "Architecture",
     "Checkpoint",
+    "GGUFError",
     "Graph",
     "HParams",
+    "PictureError",
     "Projector",
     "RopeScaling",
     "Tile",

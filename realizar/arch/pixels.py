@@ -130,7 +130,8 @@ def resampled(table: F32, rows: int, columns: int, *, antialias: bool = False) -
     side = math.isqrt(len(table))
     grid = table.reshape(side, side, -1)
     down, across = (_triangle(side, n, antialias) for n in (rows, columns))
-    return np.einsum("iy,jx,yxk->ijk", down, across, grid, optimize=True).reshape(rows * columns, -1)
+    found = np.einsum("iy,jx,yxk->ijk", down, across, grid, optimize=True)
+    return np.asarray(found, np.float32).reshape(rows * columns, -1)
 
 
 def _triangle(side: int, n: int, antialias: bool) -> F32:

@@ -103,8 +103,8 @@ class Projector(Architecture):
     hidden states after its first layers ("deepstack.0" and so on).
 
     `name` is the file's `clip.projector_type`. `placeholder` is the text by which chat templates mark a picture, and is
-    replaced by what `pieces` returns. `mask` is that of the rows in the language model. `has_flat_kernel` says that files
-    have the patch embedding as a matrix, not as the kernel of a convolution, `config_key` where config.json describes
+    replaced by what `pieces` returns. `mask` is that of the rows in the language model. `has_flat_kernel` says that the
+    patch embedding is a matrix in files, not the kernel of a convolution, and `config_key` where config.json describes
     the encoder.
     """
 
@@ -131,7 +131,8 @@ class Projector(Architecture):
             "n_layer": md.layers(), "n_embd": n_embd, "n_ff": md.positive("feed_forward_length"), "n_head": n_head,
             "n_out": md.positive("projection_dim"), "image_size": image, "patch_size": patch, "merge": merge,
             "norm_eps": md.between("attention.layer_norm_epsilon", 0.0, 1.0), "mean": color_numbers(md, "image_mean"),
-            "std": color_numbers(md, "image_std"), "min_pixels": md.integer_between("image_min_pixels", 0, MAX_PIXELS, 0),
+            "std": color_numbers(md, "image_std"),
+            "min_pixels": md.integer_between("image_min_pixels", 0, MAX_PIXELS, 0),
             "max_pixels": md.integer_between("image_max_pixels", 0, MAX_PIXELS, 0),
         }  # fmt: skip
 
@@ -203,9 +204,7 @@ class Projector(Architecture):
         """Names of the tensors that `inputs` and `gather` read, without ".weight"; the file may lack optional ones."""
         return ()
 
-    def gather(
-        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
-    ) -> Mapping[str, F32]:
+    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """Return the inputs of "project" from the outputs of "encode": by default each block of patches as one row.
 
         `tables` as for `inputs`.

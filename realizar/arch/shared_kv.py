@@ -125,9 +125,7 @@ def attention_tensors(hp: Any, has_kv: bool) -> WeightTable:
     return {**table, "blk.{i}.attn_qkv": replace(whole, optional_parts=("attn_v",)), "blk.{i}.attn_k_norm": norm}
 
 
-def attention(
-    g: Graph, h: Value, blk: Any, hp: Any, layer: int, factors: Any = None, spans: bool = True
-) -> Value:
+def attention(g: Graph, h: Value, blk: Any, hp: Any, layer: int, factors: Any = None, spans: bool = True) -> Value:
     """Attention with q, k and v normalized head by head, to the keys and values of this or of an earlier layer.
 
     Without `attn_v`, the values are the keys before their norm.

@@ -57,9 +57,7 @@ class SquareProjector(Projector):
         """One row for each square of patches."""
         return int((tile.grid[0] // hp.merge) * (tile.grid[1] // hp.merge))
 
-    def gather(
-        self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]
-    ) -> Mapping[str, F32]:
+    def gather(self, values: Mapping[str, F32], tile: Tile, hp: Any, tables: Mapping[str, F32]) -> Mapping[str, F32]:
         """The patches of each square beside each other, row after row, without the class."""
         rows = values["rows"]
         if self.class_row is not None:

@@ -156,7 +156,12 @@ def _near(n_query: int, n_key: int, window: int) -> npt.NDArray[np.bool_]:
 
 
 def _seen(
-    n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False, skip: int = 0,
+    n_query: int,
+    n_key: int,
+    inputs: Inputs,
+    window: int = 0,
+    chunked: bool = False,
+    skip: int = 0,
     spans: bool = True,
 ) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""

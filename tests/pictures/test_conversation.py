@@ -205,8 +205,8 @@ def test_smolvlm_cuts_fewer_tiles_for_a_small_context():
     ("name", "shape"),
     [
         ("gemma4v", "[user]<|image>[60]<image|>What?[assistant]"),
-        ("lfm2", "[user]<|image_start|><|img_row_1_col_1|>[4]<|img_row_2_col_1|>[4]<|img_thumbnail|>[6]<|image_end|>What?"
-         "[assistant]"),
+        ("lfm2", "[user]<|image_start|><|img_row_1_col_1|>[4]<|img_row_2_col_1|>[4]<|img_thumbnail|>[6]<|image_end|>"
+         "What?[assistant]"),
         ("pixtral", "[user]" + "[IMG_BREAK]".join(["[3]"] * 4) + "[IMG_END]What?[assistant]"),
         ("internvl", "[user]<img>[4][4][4]</img>What?[assistant]"),
         ("mlp", "[user][16]What?[assistant]"),
