@@ -29,7 +29,6 @@ from realizar.arch.projector import attention
 from realizar.arch.siglip import siglip_names
 from realizar.arch.square_projector import SquareProjector
 
-
 MODULES = ("vision_tower.", "vision_tower.vision_model.")
 """Beginnings of the names of CLIP's tensors in checkpoints."""
 

@@ -23,7 +23,7 @@ from realizar.params.per_prompt import as_prompts, from_mapping, is_parts, param
 from realizar.params.prompt import NO_LISTS
 from realizar.pictures.beside import mmproj_beside
 from realizar.pictures.conversation import PictureReader
-from realizar.pictures.encoder import PictureEncoder
+from realizar.pictures.encoder import CACHE_BYTES, PictureEncoder
 from realizar.pictures.projector_file import ProjectorFile
 from realizar.tokenizer.pairs import pair_ids
 
@@ -138,6 +138,14 @@ class LoadedModel:
     def picture_reader(self) -> PictureReader | None:
         """What reads the pictures of conversations; None if the model has no mmproj file."""
         return None if self._mmproj is None else PictureReader(self._encoder_of_pictures, self.params.allow_urls)
+
+    @property
+    def n_picture_bytes(self) -> int:
+        """Bytes of memory that the encoder of pictures needs at most, also before it is loaded; 0 if there is none."""
+        if self._mmproj is None:
+            return 0
+        encoder = self._picture_encoder
+        return encoder.n_bytes if encoder is not None else self._mmproj.stat().st_size + CACHE_BYTES
 
     @cached_property
     def _mmproj(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""Deadline: ends the HTTP connections of a fetch when its time is over."""
+"""Deadline: ends the HTTP connections of a fetch, and waiting for the addresses of names, when its time is over."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
@@ -47,6 +48,42 @@ class Deadline:
         if not self.remaining:
             self._shut()
 
+    def connect(self, address: tuple[str, int], *how: Any) -> socket.socket:
+        """Return a connection as `socket.create_connection` does; looking up the name ends with the deadline, too.
+
+        Raises
+        ------
+        OSError
+            If the name is unknown, no address answers, or the time is over.
+        """
+        error = OSError(f"{address[0]} has no address")
+        for place in self._addresses(*address):
+            try:
+                return socket.create_connection(place, max(0.001, self.remaining))
+            except OSError as failed:
+                error = failed
+        raise error
+
+    def _addresses(self, host: str, port: int) -> list[tuple[str, int]]:
+        """Look a name up in a thread of its own, since nothing ends a look-up."""
+        found: SimpleQueue[list[tuple[str, int]] | OSError] = SimpleQueue()
+
+        def look_up() -> None:
+            try:
+                infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found.put([(str(info[4][0]), port) for info in infos])
+            except (OSError, UnicodeError) as error:
+                found.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+        threading.Thread(target=look_up, name="realizar-resolve", daemon=True).start()
+        try:
+            result = found.get(timeout=self.remaining)
+        except Empty:
+            raise TimeoutError(f"the address of {host} was not found in time") from None
+        if isinstance(result, OSError):
+            raise result
+        return result
+
     def handlers(self) -> tuple[urllib.request.BaseHandler, ...]:
         """Return handlers for an opener, whose connections are watched."""
         return _HTTPHandler(self), _HTTPSHandler(self)
@@ -75,6 +112,7 @@ def _watched(kind: type[_Connection], deadline: Deadline) -> Any:
     def create(host: str, **options: Any) -> _Connection:
         connection = kind(host, **options)
         connection.deadline = deadline
+        connection._create_connection = deadline.connect  # type: ignore[attr-defined]
         return connection
 
     return create

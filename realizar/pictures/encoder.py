@@ -91,6 +91,12 @@ class PictureEncoder:
         """Return counts since the encoder was made."""
         return EncoderStats(self._n_encoded, self._n_steps, self._n_hits)
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of memory that it needs at most: its file, rows that are kept, and buffers of the steps so far."""
+        programs = list(self._programs.values())
+        return self.file.file.n_bytes + CACHE_BYTES + sum(program.n_bytes for _, program in programs)
+
     def parts(self, pictures: Sequence[U8]) -> list[list[str | Tokens | Embeddings]]:
         """Return the parts of a prompt for each picture: texts and embeddings.
 

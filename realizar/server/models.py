@@ -88,11 +88,12 @@ class Served:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of memory that it needs at most: the file, the KV cache, and the buffers of a step; 0 if not loaded."""
+        """Bytes of memory that it needs at most: files, KV cache, buffers of steps, kept rows; 0 if not loaded."""
         if self.llm is None:
             return 0
         engine = self.llm.engine
-        return engine.model.file.n_bytes + engine.cache.n_bytes + engine.runner.program(None).n_bytes
+        own = engine.model.file.n_bytes + engine.cache.n_bytes + engine.runner.program(None).n_bytes
+        return own + self.llm.n_picture_bytes
 
     @property
     def expires_at(self) -> float | None:
@@ -259,7 +260,8 @@ class ModelPool:
 
     async def _load_into_room(self, served: Served, progress: LoadProgress) -> AsyncLLM:
         """Load a model when there is room for it; if it needs more than was known, make that room and load it again."""
-        served.n_bytes_needed = max(served.n_bytes_needed, file_bytes(served.source))
+        files = file_bytes(served.source) + (file_bytes(served.mmproj) if served.mmproj is not None else 0)
+        served.n_bytes_needed = max(served.n_bytes_needed, files)
         while True:
             await self._make_room(served)
             params = {**self._settings.engine, "mmproj": served.mmproj}

@@ -170,6 +170,27 @@ def test_a_server_that_never_ends_its_answer(scheme, head, monkeypatch):
         server.join()
 
 
+def test_looking_up_a_name_that_takes_too_long(monkeypatch):
+    end = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **how: [] if end.wait(60) else None)
+    monkeypatch.setattr(remote, "MAX_SECONDS", 0.1)
+    with pytest.raises(PictureError, match=r"did not arrive within 0\.1 s"):
+        read_picture("http://slow.example/x.png", True)
+    end.set()
+
+
+def test_names_without_an_address(monkeypatch):
+    def unknown(*given, **how):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(PictureError, match="not known"):
+        read_picture("http://nowhere.example/x.png", True)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **how: [])
+    with pytest.raises(PictureError, match="has no address"):
+        read_picture("http://nowhere.example/x.png", True)
+
+
 @pytest.mark.parametrize(
     ("url", "allowed"),
     [

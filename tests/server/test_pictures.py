@@ -6,6 +6,7 @@ import io
 import pytest
 from PIL import Image
 
+from realizar.pictures.encoder import CACHE_BYTES
 from tests.pictures.cases import PICTURES, QWEN3
 from tests.server.serving import serving
 
@@ -91,3 +92,11 @@ def test_bad_sources_of_other_protocols(server):
     assert answer.status_code == 400
     answer = post(server, "/api/generate", {"prompt": "a", "images": [DATA], "raw": True, "model": "tiny-F16"})
     assert answer.status_code == 400
+
+
+def test_memory_counts_the_encoder(server):
+    served = server.pool.models[0]
+    engine, encoder = served.llm.engine, served.llm._picture_encoder
+    text = engine.model.file.n_bytes + engine.cache.n_bytes + engine.runner.program(None).n_bytes
+    assert encoder.n_bytes >= QWEN3.mmproj.stat().st_size + CACHE_BYTES
+    assert served.n_bytes == text + encoder.n_bytes
