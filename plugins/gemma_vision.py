@@ -212,6 +212,10 @@ class Gemma4V(Projector):
         size = self.picture_size(pixels, hp, max_rows)
         image = normalized(resized(pixels, size, "bicubic"), hp.mean, hp.std) * 2 - 1
         grid = (size[0] // hp.patch_size, size[1] // hp.patch_size)
+        if max(grid) > hp.n_position:
+            raise PictureError(
+                f"a picture of {max(grid)} patches in a row, but the encoder has {hp.n_position} positions"
+            )
         positions = np.ascontiguousarray(grid_positions(*grid)[::-1])
         return ["<|image>", Tile(patches(image, hp.patch_size), grid, positions), "<image|>"]
 

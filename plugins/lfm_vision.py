@@ -115,7 +115,7 @@ class Lfm2Projector(Projector):
             tiles=(least, md.integer_between("preproc_max_tiles", least, 256, max(least, MOST_TILES))),
             tile_size=md.positive("preproc_image_size", TILE_SIZE),
         )
-        return replace(hp, image_size=hp.patch_size * round(md.integer("position_count", 1) ** 0.5))
+        return replace(hp, image_size=hp.patch_size * round(md.integer_between("position_count", 1, 2**20, 1) ** 0.5))
 
     def with_shapes(self, hp: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
         """The side of the grid of positions, and the width of the projector."""

@@ -77,9 +77,8 @@ class Llama4Projector(SquareProjector):
         keys={
             "attention.layer_norm_epsilon": lambda config: config["vision_config"]["norm_eps"],
             "projector.scale_factor": lambda config: int(1 / config["vision_config"]["pixel_shuffle_ratio"]),
-            "projector.widths": lambda config: [
-                config["vision_config"][f"projector_{end}_dim"] for end in ("input", "output")
-            ],
+            "projector.hidden_size": lambda config: config["vision_config"]["projector_input_dim"],
+            "projector.output_size": lambda config: config["vision_config"]["projector_output_dim"],
             "preproc_max_tiles": lambda config: config["preprocessor"].get("max_patches", MOST_TILES),
         },
     )
@@ -90,9 +89,14 @@ class Llama4Projector(SquareProjector):
 
     def hparams(self, md: ArchMetadata) -> Any:
         """The hyperparameters; files of llama.cpp have the widths as shapes only."""
-        found = md.metadata.get(f"{md.arch}.projector.widths", (1, 1))
-        most = md.integer_between("preproc_max_tiles", 1, 256, MOST_TILES)
-        return Llama4VHParams(**self.vision_keys(md), widths=(int(found[0]), int(found[1])), most_tiles=most)
+        return Llama4VHParams(
+            **self.vision_keys(md),
+            widths=(
+                md.integer_between("projector.hidden_size", 1, 2**20, 1),
+                md.integer_between("projector.output_size", 1, 2**20, 1),
+            ),
+            most_tiles=md.integer_between("preproc_max_tiles", 1, 256, MOST_TILES),
+        )
 
     def with_shapes(self, hp: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
         """The widths of the two matrices after the encoder."""

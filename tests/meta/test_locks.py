@@ -28,7 +28,7 @@ KNOWN = {
     ],
     "realizar/backends/wgpu/weights.py": ["ThreadPoolExecutor"],  # of one upload; a child has no device for one
     "realizar/backends/wgpu/native.py": ["Event"],  # a child cannot use the device
-    "realizar/pictures/deadline.py": ["Timer"],  # of one download, which a child does not go on with
+    "realizar/pictures/deadline.py": ["SimpleQueue", "Timer"],  # of one download, which a child does not go on with
     "realizar/server/run.py": ["ThreadPoolExecutor"],  # of the event loop, which does not run in a child
     "realizar/cli/batch_run.py": ["Semaphore"],  # bounds the requests in flight of one command, which forks nothing
     "realizar/planning/machine.py": ["Barrier", "SimpleQueue"],  # of one measurement, which forks nothing

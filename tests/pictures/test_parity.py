@@ -20,7 +20,7 @@ def padded(numbers, n_patch, blank):
     return np.concatenate([flat, np.full((n_patch - len(flat), flat.shape[1]), blank)]).reshape(-1)
 
 
-PADDED = {"gemma4v": 630, "lfm2": 24}
+PADDED = {"gemma4v": 630, "gemma4v-large": 630, "lfm2": 24}
 """Patches of a tile of the processors that add blank ones."""
 
 
@@ -53,7 +53,7 @@ def as_the_processor(case, tile):
     if case.name == "paddleocr":  # square after square
         return cut[np.lexsort(tile.positions[::-1])].reshape(-1)
     if case.name in PADDED:
-        return padded((cut + 1) / 2 if case.name == "gemma4v" else cut, PADDED[case.name], 0.0)
+        return padded((cut + 1) / 2 if case.name.startswith("gemma4v") else cut, PADDED[case.name], 0.0)
     if len(cut) > tile.grid[0] * tile.grid[1]:  # the class has a row without a patch
         cut = cut[:-1] if case.name == "llama4" else cut[1:]
     return cut.reshape(*tile.grid, 3, side, side).transpose(2, 0, 3, 1, 4).reshape(-1)

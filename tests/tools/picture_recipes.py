@@ -1,5 +1,7 @@
 """The tiny vision-language models of which make_picture_cases makes recipes: configurations of transformers."""
 
+from dataclasses import replace
+
 from tests.pictures.checkpoint import N_VOCAB
 from tests.tools.picture_models import HALF, SIGLIP, TinyVision
 
@@ -19,29 +21,39 @@ def template(marker: str) -> str:
 CODES = [*"ABCDEFGHIJ", *(f"B{letter}" for letter in "ABCDEF")]
 """The numbers 0 to 15 with letters as digits, as Chameleon's vocabulary has them."""
 
+GEMMA4_TEXT = {
+    "tie_word_embeddings": True, "num_hidden_layers": 4, "global_head_dim": 32, "pad_token_id": 0,
+    "layer_types": ["sliding_attention", "full_attention"] * 2, "vocab_size_per_layer_input": N_VOCAB,
+    "final_logit_softcapping": 30.0,
+    "rope_parameters": {
+        "full_attention": {"rope_type": "proportional", "rope_theta": 1e6, "partial_rotary_factor": 0.25},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    },
+}  # fmt: skip
+GEMMA4 = TinyVision(
+    "Gemma4Config", "Gemma4ForConditionalGeneration", "gemma4.image_processing_pil_gemma4.Gemma4ImageProcessorPil",
+    vision={
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "head_dim": 8, "patch_size": 4, "position_embedding_size": 48,
+    },
+    sizes={"patch_size": 4, "max_soft_tokens": 70, "pooling_kernel_size": 3},
+    special=("<eos>", "<turn|>", "<pad>", "<bos>", "<|image|>", "<|image>", "<image|>", "<|turn>"),
+    template=template("<|image|>"), types="mm_token_type_ids",
+    config={"audio_config": None, "tie_word_embeddings": True, "boi_token_id": 261, "eoi_token_id": 262,
+            "video_token_id": 270, "audio_token_id": 271},
+)  # fmt: skip
+
 RECIPES = {
-    "gemma4v": TinyVision(
-        "Gemma4Config", "Gemma4ForConditionalGeneration", "gemma4.image_processing_pil_gemma4.Gemma4ImageProcessorPil",
-        vision={
-            "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "num_key_value_heads": 2, "head_dim": 8, "patch_size": 4, "position_embedding_size": 48,
-            "use_clipped_linears": True, "standardize": True,
-        },
-        sizes={"patch_size": 4, "max_soft_tokens": 70, "pooling_kernel_size": 3},
-        special=("<eos>", "<turn|>", "<pad>", "<bos>", "<|image|>", "<|image>", "<image|>", "<|turn>"),
-        template=template("<|image|>"), types="mm_token_type_ids",
-        text={
-            "tie_word_embeddings": True, "sliding_window": 16, "num_hidden_layers": 4, "global_head_dim": 32,
-            "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 1, "pad_token_id": 0,
-            "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": N_VOCAB, "final_logit_softcapping": 30.0,
-            "rope_parameters": {
-                "full_attention": {"rope_type": "proportional", "rope_theta": 1e6, "partial_rotary_factor": 0.25},
-                "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
-            },
-        },
-        config={"audio_config": None, "tie_word_embeddings": True, "boi_token_id": 261, "eoi_token_id": 262,
-                "video_token_id": 270, "audio_token_id": 271},
+    "gemma4v": replace(
+        GEMMA4,
+        vision={**GEMMA4.vision, "use_clipped_linears": True, "standardize": True},
+        text={**GEMMA4_TEXT, "sliding_window": 16, "num_kv_shared_layers": 1, "hidden_size_per_layer_input": 8},
         fixed={"input_min": -2.0, "input_max": 2.5, "output_min": -2.0, "output_max": 2.0},
+    ),
+    "gemma4v-large": replace(  # as 26B and 31B: the rows of a picture see each other in layers with a window
+        GEMMA4,
+        text={**GEMMA4_TEXT, "sliding_window": 128, "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 0,
+              "use_bidirectional_attention": "vision"},
     ),
     "lfm2": TinyVision(
         "Lfm2VlConfig", "Lfm2VlForConditionalGeneration", "lfm2_vl.image_processing_lfm2_vl.Lfm2VlImageProcessor",
