@@ -173,6 +173,7 @@ class ChameleonTokenizer(Projector):
         classes=("ChameleonForConditionalGeneration",),
         names=checkpoint_names,
         keys={
+            "projection_dim": None,
             "image_size": lambda config: config["vision_config"]["resolution"],
             "channels": lambda config: list(hparams_of(config).channels),
             "residual_blocks": lambda config: config["vision_config"]["num_res_blocks"],
