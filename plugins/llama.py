@@ -36,7 +36,7 @@ from realizar.arch.blocks import (
     wide_normed_qkv,
     wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import GELU_TANH, MIXTRAL_EXPERTS, PERMUTED, Config, Values, windows
+from realizar.arch.checkpoint import GELU_TANH, MIXTRAL_EXPERTS, PERMUTED, Config, Values, of_text_model, windows
 from realizar.arch.experts import (
     ExpertHParams,
     RoutedHParams,
@@ -71,7 +71,9 @@ class Llama(Architecture):
         ),
         names={**PERMUTED, **MIXTRAL_EXPERTS},
         keys={"rope.dimension_count": whole_head, "attention.sliding_window": "sliding_window"},
-        applies=lambda config: "draft_vocab_size" not in config and config.get("model_type") != "ministral3",
+        applies=lambda config: (
+            "draft_vocab_size" not in config and config.get("model_type") not in ("ministral3", "qwen2")
+        ),
     )
 
     def hparams(self, md: ArchMetadata) -> HParams:
@@ -130,7 +132,7 @@ class Mistral3(Architecture):
             "rope.scaling.yarn_attn_factor": yarn_factor(usual_factor),
             "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
         },
-        applies=lambda config: config.get("model_type", "ministral3") == "ministral3",
+        applies=of_text_model("ministral3"),
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:

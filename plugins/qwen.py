@@ -29,7 +29,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Array, Config, number
+from realizar.arch.checkpoint import Array, Config, number, of_text_model
 from realizar.arch.experts import (
     ExpertHParams,
     expert_ffn,
@@ -99,8 +99,8 @@ class Qwen2(Architecture):
 
     name = "qwen2"
     checkpoint = Checkpoint(
-        classes=("Qwen2ForCausalLM", "InternVLForConditionalGeneration"),
-        applies=lambda config: config.get("model_type", "qwen2") == "qwen2",
+        classes=("Qwen2ForCausalLM", "InternVLForConditionalGeneration", "LlavaForConditionalGeneration"),
+        applies=of_text_model("qwen2"),
     )
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -127,7 +127,7 @@ class Qwen3(Architecture):
     name = "qwen3"
     checkpoint = Checkpoint(
         classes=("Qwen3ForCausalLM", "InternVLForConditionalGeneration"),
-        applies=lambda config: config.get("model_type", "qwen3") == "qwen3",
+        applies=of_text_model("qwen3"),
     )
 
     def tensors(self, hp: HParams) -> WeightTable:

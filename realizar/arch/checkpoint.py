@@ -161,6 +161,11 @@ ROUTED_NAMES: Names = {
 }
 
 
+def of_text_model(*types: str) -> Callable[[Config], bool]:
+    """Whether the language model of a model of pictures is of one of these types; others are known by their class."""
+    return lambda config: "text_config" not in config or config.get("model_type") in types
+
+
 def leading_dense(*names: str) -> Callable[[Config], int | None]:
     """Number of leading layers without experts, from "mlp_layer_types" or else the first of these keys.
 
