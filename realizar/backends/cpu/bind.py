@@ -200,8 +200,7 @@ class _Binder:
         n_head, head_dim = self.plan.shapes[q]
         self._attend(
             op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"], chunked=attrs["chunked"],
-            skip=attrs["skip"], spans=attrs["spans"],
-            k=k, v=v, rope=rope, bias=self._bias(op, n_head),
+            skip=attrs["skip"], spans=attrs["spans"], k=k, v=v, rope=rope, bias=self._bias(op, n_head),
             sinks=None if attrs["sinks"] is None else floats(self.tensors, attrs["sinks"]),
             q_rot=(self.mem.start["q_rot", index], n_head * head_dim) if rope is not None else None,
         )  # fmt: skip
