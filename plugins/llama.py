@@ -68,6 +68,7 @@ class Llama(Architecture):
             "SmolVLMForConditionalGeneration",
             "Mistral3ForConditionalGeneration",
             "LlavaForConditionalGeneration",
+            "VoxtralForConditionalGeneration",
         ),
         names={**PERMUTED, **MIXTRAL_EXPERTS},
         keys={"rope.dimension_count": whole_head, "attention.sliding_window": "sliding_window"},

@@ -1,6 +1,6 @@
 """The Qwen family: qwen (Qwen 1), qwen2 (Qwen 1.5 to 2.5), qwen2moe, qwen3, qwen3moe, and the VL models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -94,12 +94,30 @@ class Qwen(Architecture):
         return decoder(g, w, hp)
 
 
+QWEN2_AUDIO = {
+    "embedding_length": ("hidden_size", 4096), "block_count": ("num_hidden_layers", 32),
+    "attention.head_count": ("num_attention_heads", 32), "attention.head_count_kv": ("num_key_value_heads", 32),
+}  # fmt: skip
+"""GGUF key -> key of config.json, and its default in transformers: published checkpoints of Qwen2-Audio lack it."""
+
+
+def audio_default(name: str, default: int) -> Callable[[Config], int | None]:
+    """A key of config.json, which a model that hears may lack."""
+    return lambda config: config.get(name, default if "audio_config" in config else None)
+
+
 class Qwen2(Architecture):
     """Qwen 2 and 2.5 (https://arxiv.org/abs/2407.10671): Llama with biases on q, k, v and rotary halves ("neox")."""
 
     name = "qwen2"
     checkpoint = Checkpoint(
-        classes=("Qwen2ForCausalLM", "InternVLForConditionalGeneration", "LlavaForConditionalGeneration"),
+        classes=(
+            "Qwen2ForCausalLM",
+            "InternVLForConditionalGeneration",
+            "LlavaForConditionalGeneration",
+            "Qwen2AudioForConditionalGeneration",
+        ),
+        keys={key: audio_default(*source) for key, source in QWEN2_AUDIO.items()},
         applies=of_text_model("qwen2"),
     )
 
@@ -282,13 +300,20 @@ def sections(config: Config) -> list[int] | None:
 
 
 class Qwen2VL(Qwen2):
-    """The language model of Qwen 2 and 2.5 VL (https://arxiv.org/abs/2409.12191): positions have three axes."""
+    """The language model of Qwen 2 and 2.5 VL, and of 2.5 Omni: positions have three axes.
+
+    https://arxiv.org/abs/2409.12191, https://arxiv.org/abs/2503.20215
+    """
 
     name = "qwen2vl"
     checkpoint = Checkpoint(
-        ("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"),
+        (
+            "Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen2_5OmniModel",
+            "Qwen2_5OmniForConditionalGeneration", "Qwen2_5OmniThinkerForConditionalGeneration",
+        ),
         keys={"rope.dimension_sections": sections},
-    )
+        ignored=("talker.*", "token2wav.*"),  # Qwen 2.5 Omni's, which make speech
+    )  # fmt: skip
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
         """One axis after another."""

@@ -18,7 +18,7 @@ from realizar.params.per_prompt import params_of_each
 
 if TYPE_CHECKING:
     from realizar.engine.request import TextRequest
-    from realizar.pictures.conversation import PictureReader
+    from realizar.pictures.conversation import MediaReader
     from realizar.tokenizer import Tokenizer
 
 Template = str | os.PathLike[str]
@@ -125,18 +125,18 @@ add_generation_prompt
 
     @cached_property
     def _prompts(self) -> ChatPrompts:
-        return ChatPrompts(self.tokenizer, None, self.picture_reader)
+        return ChatPrompts(self.tokenizer, None, self.media_reader)
 
     @cached_property
     def _given(self) -> _GivenTemplates:
-        return _GivenTemplates(self.tokenizer, self.picture_reader)
+        return _GivenTemplates(self.tokenizer, self.media_reader)
 
 
 class _GivenTemplates:
     """Prompts by the templates that callers gave, of which some are kept. Thread-safe."""
 
-    def __init__(self, tokenizer: Tokenizer, pictures: PictureReader | None) -> None:
-        self._tokenizer, self._pictures = tokenizer, pictures
+    def __init__(self, tokenizer: Tokenizer, media: MediaReader | None) -> None:
+        self._tokenizer, self._media = tokenizer, media
         self._lock = Lock()
         self._known: dict[str, ChatPrompts] = {}
 
@@ -146,7 +146,7 @@ class _GivenTemplates:
             if source not in self._known:
                 while len(self._known) >= _MAX_TEMPLATES:
                     del self._known[next(iter(self._known))]
-                self._known[source] = ChatPrompts(self._tokenizer, source, self._pictures)
+                self._known[source] = ChatPrompts(self._tokenizer, source, self._media)
             return self._known[source]
 
 

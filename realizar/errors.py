@@ -80,6 +80,10 @@ class PictureError(ParameterError):
     """A picture cannot be read, exceeds a limit, or the model reads none."""
 
 
+class SoundError(ParameterError):
+    """A sound cannot be read, exceeds a limit, or the model hears none."""
+
+
 class UnsupportedError(ParameterError):
     """An option of another library that realizar does not have (realizar.compat)."""
 

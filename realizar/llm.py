@@ -69,9 +69,9 @@ class LLM(EmbeddingMethods, CacheMethods, AdapterMethods, ChatModel):
     backend : str
         "cpu"; "numpy", to check the kernels with; "wgpu", which is device="gpu"; or a plugin's (docs/backends.md).
     mmproj : str or PathLike, optional
-        The file with the encoder of pictures; by default one beside the model whose name fits (docs/multimodal.md).
+        The file with the encoders of pictures and sounds; by default one beside the model (docs/multimodal.md).
     allow_urls : bool or sequence of str
-        Whether pictures at http and https URLs are read: all, none, or those that begin with one of these texts.
+        Whether pictures and sounds at http and https URLs are read: all, none, or those that begin so.
     device : str
         "cpu", "gpu", "gpu:N" of `realizar devices`, "gpu:0,gpu:1", or "auto": a GPU that is faster (docs/gpu.md).
     n_gpu_layers, n_cpu_moe : int, optional

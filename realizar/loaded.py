@@ -13,7 +13,7 @@ from realizar.calls import ChatPrompt, ChatText
 from realizar.engine.engine import Engine
 from realizar.engine.progress import request_progress
 from realizar.engine.scoring import pooler
-from realizar.errors import ParameterError, PictureError, RealizarError, memory_for, short_repr
+from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.forks import Lock, cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, EngineParams, KVType, Part, SamplingParams, Speculation, Tokens
@@ -22,9 +22,10 @@ from realizar.params.names import ENGINE_HINTS, explains_unknown_names
 from realizar.params.per_prompt import as_prompts, from_mapping, is_parts, params_of_each, text_of
 from realizar.params.prompt import NO_LISTS
 from realizar.pictures.beside import mmproj_beside
-from realizar.pictures.conversation import PictureReader
+from realizar.pictures.conversation import MediaReader
 from realizar.pictures.encoder import CACHE_BYTES, PictureEncoder
-from realizar.pictures.projector_file import ProjectorFile
+from realizar.pictures.kind import KINDS, PICTURE, MediaKind
+from realizar.pictures.projector_file import ProjectorFile, modalities_of
 from realizar.tokenizer.pairs import pair_ids
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class LoadedModel:
         tensor_devices: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     ) -> None:
         self._engine: Engine | None = None
-        self._picture_encoder: PictureEncoder | None = None
+        self._encoders: dict[MediaKind, PictureEncoder] = {}
         self._encoder_lock = Lock()
         self.portable_name = store.portable(model)
         self.params = EngineParams(
@@ -95,8 +96,10 @@ class LoadedModel:
                     if models[1].architecture.is_draft:
                         models[0].attach(models.pop())
                 self._engine = Engine(models[0], self.params, models[1] if len(models) > 1 else None)
-            if mmproj is not None:
-                self._encoder_of_pictures()
+            if mmproj is not None and self._mmproj is not None:
+                for kind in KINDS:
+                    if kind.modality in modalities_of(self._mmproj):
+                        self._encoder_of(kind)
         except Exception:
             self._shut()
             for loaded in models:
@@ -135,41 +138,44 @@ class LoadedModel:
         return self._engine
 
     @property
-    def picture_reader(self) -> PictureReader | None:
-        """What reads the pictures of conversations; None if the model has no mmproj file."""
-        return None if self._mmproj is None else PictureReader(self._encoder_of_pictures, self.params.allow_urls)
+    def media_reader(self) -> MediaReader | None:
+        """What reads the pictures and sounds of conversations; None if the model has no mmproj file."""
+        return None if self._mmproj is None else MediaReader(self._encoder_of, self.params.allow_urls)
 
     @property
-    def n_picture_bytes(self) -> int:
-        """Bytes of memory that the encoder of pictures needs at most, also before it is loaded; 0 if there is none."""
+    def n_media_bytes(self) -> int:
+        """Bytes of memory that the encoders of pictures and sounds need at most, also before they are loaded."""
         if self._mmproj is None:
             return 0
-        encoder = self._picture_encoder
-        return encoder.n_bytes if encoder is not None else self._mmproj.stat().st_size + CACHE_BYTES
+        encoders = list(self._encoders.values())
+        return sum(one.n_bytes for one in encoders) if encoders else self._mmproj.stat().st_size + CACHE_BYTES
 
     @cached_property
     def _mmproj(self) -> Path | None:
-        """The file with the encoder of pictures: the one given, else one beside the model."""
+        """The file with the encoders of pictures and sounds: the one given, else one beside the model."""
         given = self.params.mmproj
         return mmproj_beside(self.engine.model.file.path) if given is None else store.resolve(given)
 
-    def _encoder_of_pictures(self) -> PictureEncoder:
-        """The encoder of pictures, loaded at first use; a picture has at most half of the context."""
+    def _encoder_of(self, kind: MediaKind) -> PictureEncoder:
+        """The encoder of pictures or sounds, loaded at first use; a picture has at most half of the context."""
         with self._encoder_lock:
             hp, path = self.engine.model.hp, self._mmproj
-            if self._picture_encoder is None:
+            if kind not in self._encoders:
                 if path is None:
-                    raise PictureError("the model has no mmproj file, which has the encoder of pictures")
-                file = ProjectorFile(path, self.params.load)
-                self._picture_encoder = PictureEncoder(file, hp.n_embd, hp.n_deepstack, self.params, self.n_ctx // 2)
-            return self._picture_encoder
+                    raise kind.error(f"the model has no mmproj file, which has the encoder of {kind.noun}s")
+                if kind.modality not in modalities_of(path):
+                    raise kind.error(f"{path.name}, the model's mmproj file, has no encoder of {kind.noun}s")
+                file = ProjectorFile(path, self.params.load, kind.modality)
+                n_deepstack, n_rows = (hp.n_deepstack, self.n_ctx // 2) if kind is PICTURE else (0, self.n_ctx)
+                self._encoders[kind] = PictureEncoder(file, hp.n_embd, n_deepstack, self.params, n_rows)
+            return self._encoders[kind]
 
     def _shut(self) -> None:
-        """Close the engine, and the encoder of pictures."""
+        """Close the engine, and the encoders of pictures and sounds."""
         with self._encoder_lock:  # a thread that loads the encoder meanwhile has stored it, so that it is closed
             engine, self._engine = self._engine, None
-            encoder, self._picture_encoder = self._picture_encoder, None
-        if encoder is not None:
+            encoders, self._encoders = self._encoders, {}
+        for encoder in encoders.values():
             encoder.close()
         if engine is not None:
             engine.close()

@@ -14,6 +14,7 @@ from realizar.arch.hookspecs import hookimpl
 from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata, mrope_axes
 from realizar.arch.projector import Projector, Tile, VisionHParams
+from realizar.arch.sound_projector import SoundHParams, SoundProjector, SoundTile
 from realizar.errors import GGUFError, PictureError
 from realizar.graph import Graph, RopeScaling, Value
 
@@ -29,6 +30,9 @@ __all__ = [
     "PictureError",
     "Projector",
     "RopeScaling",
+    "SoundHParams",
+    "SoundProjector",
+    "SoundTile",
     "Tile",
     "Value",
     "VisionHParams",

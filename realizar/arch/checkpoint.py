@@ -88,6 +88,8 @@ class Checkpoint:
 
 VISION = ("*visual.*", "*vision_*", "*multi_modal_projector.*", "*connector.*", "*vqmodel.*")
 """Tensors of checkpoints that belong to a vision encoder."""
+AUDIO = ("*audio_tower.*", "*multi_modal_projector.*")
+"""Tensors of checkpoints that belong to a sound encoder."""
 
 IGNORED = (
     # buffers that follow from config.json: frequencies, masks, positions
@@ -95,7 +97,7 @@ IGNORED = (
     # static quantization scales; activations are quantized dynamically here
     "*.input_scale", "*.k_scale", "*.v_scale",
     # image and audio encoders stored with a language model
-    *VISION, "*audio_tower.*", "*mm_projector.*",
+    *VISION, *AUDIO, "*mm_projector.*",
     # multi-token prediction stored outside the layers
     "mtp.*", "model.mtp.*",
 )  # fmt: skip
@@ -163,7 +165,7 @@ ROUTED_NAMES: Names = {
 
 def of_text_model(*types: str) -> Callable[[Config], bool]:
     """Whether the language model of a model of pictures is of one of these types; others are known by their class."""
-    return lambda config: "text_config" not in config or config.get("model_type") in types
+    return lambda config: "text_config" not in config or config.get("model_type", types[0]) in types
 
 
 def leading_dense(*names: str) -> Callable[[Config], int | None]:

@@ -50,7 +50,7 @@ def realizar_chat_formats() -> Sequence[Any]:
 
 @hookspec
 def realizar_projectors() -> Sequence[type[Projector]]:
-    """The vision encoders that the plugin provides: classes, one for each `clip.projector_type` name."""
+    """The encoders of pictures or sounds that the plugin provides: classes, one for each `clip.projector_type` name."""
     raise AssertionError("a specification; pluggy never calls it")
 
 

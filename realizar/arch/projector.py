@@ -102,13 +102,14 @@ class Projector(Architecture):
     result by the same names and returns the rows for the language model: "rows", and further ones that are added to the
     hidden states after its first layers ("deepstack.0" and so on).
 
-    `name` is the file's `clip.projector_type`. `placeholder` is the text by which chat templates mark a picture, and is
-    replaced by what `pieces` returns. `mask` is that of the rows in the language model. `has_flat_kernel` says that the
-    patch embedding is a matrix in files, not the kernel of a convolution, and `config_key` where config.json describes
-    the encoder.
+    `name` is the file's `clip.projector_type`, `modality` what the encoder reads (sounds: `SoundProjector`).
+    `placeholder` is the text by which chat templates mark a picture, and is replaced by what `pieces` returns. `mask`
+    is that of the rows in the language model. `has_flat_kernel` says that the patch embedding is a matrix in files, not
+    the kernel of a convolution, and `config_key` where config.json describes the encoder.
     """
 
     norm_eps_key = LAYER_NORM_EPS
+    modality: ClassVar[Literal["vision", "audio"]] = "vision"
     has_flat_kernel: ClassVar[bool] = False
     config_key: ClassVar[str] = "vision_config"
     placeholder: ClassVar[str]
@@ -167,6 +168,17 @@ class Projector(Architecture):
         """The numbers of consecutive patches that attend to each other in a program: by default all of the tile."""
         return (len(tile.patches),)
 
+    def given(self, program: str, found: Mapping[str, F32], tile: Tile, hp: Any) -> Mapping[str, F32]:
+        """The inputs of a program before "project": by default the patches, `inputs` and the results of earlier ones.
+
+        `found` are all of these.
+        """
+        return found
+
+    def encoder_positions(self, program: str, tile: Tile, hp: Any) -> Int32:
+        """Positions of the rows of a program before "project", int32 [k, n]: by default those of the tile."""
+        return tile.positions
+
     @abstractmethod
     def build(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value]:
         """Record the program "encode" and return its outputs."""
@@ -176,7 +188,7 @@ class Projector(Architecture):
         """Record the program "project" and return its outputs."""
 
     @abstractmethod
-    def pieces(self, pixels: npt.NDArray[np.uint8], hp: Any, max_rows: int) -> Sequence[str | Tile]:
+    def pieces(self, pixels: npt.NDArray[Any], hp: Any, max_rows: int) -> Sequence[str | Tile]:
         """Preprocess a picture, uint8 [height, width, 3], to texts and tiles in the order of the prompt.
 
         All tiles together should become at most `max_rows` rows, if the model can resize pictures to any size.
@@ -247,8 +259,11 @@ def block_tensors(hp: VisionHParams, bias: bool = True) -> WeightTable:
     }
 
 
-def attention(g: Graph, h: Value, blk: Any, hp: VisionHParams, rope: Mapping[str, Any] | None = None) -> Value:
-    """Bidirectional attention among the patches of a tile; `rope` are the arguments of `Graph.rope`."""
+def attention(g: Graph, h: Value, blk: Any, hp: Any, rope: Mapping[str, Any] | None = None) -> Value:
+    """Bidirectional attention among the patches of a tile; `rope` are the arguments of `Graph.rope`.
+
+    `hp` has n_head and head_dim.
+    """
     q, k, v = (g.heads(g.linear(h, one), hp.n_head) for one in (blk.attn_q, blk.attn_k, blk.attn_v))
     if rope is not None:
         q, k = g.rope(q, **rope), g.rope(k, **rope)

@@ -98,7 +98,7 @@ class Registry:
     chat_formats : Mapping[str, ChatFormat]
         By name: forms of tool calls (`realizar.calls`), those of third parties.
     projectors : Mapping[str, Projector]
-        By `clip.projector_type` name: vision encoders.
+        By `clip.projector_type` name: encoders of pictures and of sounds.
     backends : Mapping[str, Callable]
         By name: factories, called with `EngineParams` (docs/backends.md).
     origins : Mapping[str, str]
@@ -136,7 +136,7 @@ class Registry:
         if name in self.projectors:
             return self.projectors[name]
         raise UnknownArchitectureError(
-            f"projector {short_repr(name)}: no installed plugin provides this encoder of pictures; known are "
+            f"projector {short_repr(name)}: no installed plugin provides this encoder; known are "
             f"{', '.join(sorted(self.projectors))}"
         )
 

@@ -17,15 +17,16 @@ from realizar.calls.reasoning import Reasoning
 from realizar.calls.reasoning_style import ReasoningStyle, in_style, without_reasoning_beside_text
 from realizar.calls.tool import read_tools
 from realizar.calls.tool_use import ToolUse
-from realizar.errors import ParameterError, PictureError, TemplateError, short_repr
+from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import cached_property
 from realizar.params import SamplingParams
 from realizar.params.per_prompt import is_parts, no_params
 from realizar.params.prompt import n_rows
-from realizar.pictures.conversation import take_pictures, with_texts_for_pictures
+from realizar.pictures.conversation import Given, take_media, with_texts
 
 if TYPE_CHECKING:
-    from realizar.pictures.conversation import PictureReader
+    from realizar.pictures.conversation import MediaReader
+    from realizar.pictures.kind import MediaKind
     from realizar.tokenizer import ChatTemplate, Tokenizer
 
     Tools = Sequence[Mapping[str, Any]]
@@ -52,7 +53,7 @@ class ChatPrompt(NamedTuple):
     Attributes
     ----------
     ids : list of int, or list of Tokens and Embeddings
-        Token ids of the prompt; with pictures, its parts.
+        Token ids of the prompt; with pictures or sounds, its parts.
     params : SamplingParams
         Those of the completion, which enforce the format of its tool calls.
     tools : ToolUse or None
@@ -71,7 +72,7 @@ class ChatPrompt(NamedTuple):
 
     @property
     def n_tokens(self) -> int:
-        """Number of rows of the prompt: tokens, and those of pictures."""
+        """Number of rows of the prompt: tokens, and those of pictures and sounds."""
         return sum(map(n_rows, self.ids)) if is_parts(self.ids) else len(self.ids)
 
     @property
@@ -117,13 +118,13 @@ class ChatPrompts:
         The model's tokenizer.
     source : str, optional
         A chat template that replaces the model's own, for conversations with tools, too.
-    pictures : PictureReader, optional
-        Reads pictures, if the model has an encoder of them.
+    media : MediaReader, optional
+        Reads pictures and sounds, if the model has an encoder.
     """
 
-    def __init__(self, tokenizer: Tokenizer, source: str | None = None, pictures: PictureReader | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, source: str | None = None, media: MediaReader | None = None) -> None:
         self._tokenizer = tokenizer
-        self._pictures = pictures
+        self._media = media
         self._given = None if source is None else tokenizer.template(source)
 
     def make(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions = _DEFAULT) -> ChatPrompt:
@@ -166,41 +167,38 @@ class ChatPrompts:
 
     def text(self, messages: Sequence[Message], options: ChatOptions = _DEFAULT) -> ChatText:
         """Return the prompt of a conversation as text; errors as of `make`."""
-        messages, _ = self._without_pictures(messages)
+        messages, _ = self._without_media(messages)
         return self._rendered(messages, options._replace(variables=checked_variables(options.variables)))[0]
 
     def _prompt(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions) -> ChatPrompt:
-        messages, given = self._without_pictures(messages)
+        messages, given = self._without_media(messages)
         text, reasoning = self._rendered(messages, options)
 
         def encode(text: str) -> list[int]:  # the template renders BOS and the names of special tokens itself
             return self._tokenizer.encode(text, add_special=False, parse_special=True)
 
-        ids = encode(text) if self._pictures is None or not given else self._pictures.prompt(text, given, encode)
+        ids = encode(text) if self._media is None or not given else self._media.prompt(text, given, encode)
         return ChatPrompt(ids, params, None, reasoning, text)
 
-    def _without_pictures(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[Any]]:
-        """Return messages in which pictures have the form that the template knows, and the pictures."""
-        messages, given = take_pictures(messages)
-        if not given:
-            return messages, given
-        if self._pictures is None:
-            raise PictureError(
-                "the conversation has pictures, but the model has no encoder of them: give its mmproj file (mmproj=), "
-                "or put it beside the model"
-            )
-        marker = self._pictures.placeholder
-        if not self._writes_pictures(self._template(False)):
-            messages = with_texts_for_pictures(messages, marker)
+    def _without_media(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[Given]]:
+        """Return messages in which pictures and sounds have the form that the template knows, and these."""
+        messages, given = take_media(messages)
+        for kind in {one.kind: None for one in given}:
+            if self._media is None:
+                raise kind.error(
+                    f"the conversation has {kind.noun}s, but the model has no encoder of them: give its mmproj file "
+                    "(mmproj=), or put it beside the model"
+                )
+            marker = self._media.placeholder(kind)
+            if not self._writes(self._template(False), kind, marker):
+                messages = with_texts(messages, kind.part, marker)
         return messages, given
 
-    def _writes_pictures(self, template: ChatTemplate) -> bool:
-        """Whether a template marks a picture with the placeholder of the encoder."""
-        if self._pictures is None:
-            return False
-        parts: list[dict[str, str]] = [{"type": "image"}, {"type": "text", "text": "A question."}]
+    def _writes(self, template: ChatTemplate, kind: MediaKind, marker: str) -> bool:
+        """Whether a template marks a picture or a sound with the placeholder of the encoder."""
+        parts: list[dict[str, str]] = [dict(kind.part), {"type": "text", "text": "A question."}]
         try:
-            return template.render([{"role": "user", "content": parts}]).count(self._pictures.placeholder) == 1
+            return template.render([{"role": "user", "content": parts}]).count(marker) == 1
         except TemplateError:
             return False
 

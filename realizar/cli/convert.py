@@ -23,7 +23,9 @@ def command(
         str | None,
         Option(metavar="MODEL", help="Of an EAGLE-3 draft or an adapter: the model for which it is, as GGUF."),
     ] = None,
-    mmproj: Annotated[bool, Option("--mmproj", help="Convert the vision encoder, to an mmproj file.")] = False,
+    mmproj: Annotated[
+        bool, Option("--mmproj", help="Convert the encoders of pictures and sounds, to an mmproj file.")
+    ] = False,
     type_name: Annotated[Literal["F32", "F16", "BF16", "Q8_0"], Option("--type", help="Type of the matrices.")] = "F16",
 ) -> None:
     """Convert a Hugging Face checkpoint, or an adapter of PEFT, to a GGUF file; does not need torch."""

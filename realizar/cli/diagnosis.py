@@ -25,6 +25,7 @@ EXTRAS = {
     "cli": ("prompt_toolkit", "history and several lines in `realizar chat`"),
     "server": ("fastapi", "`realizar serve` and `realizar batch`"),
     "vision": ("PIL", "pictures"),
+    "audio": ("soundfile", "sounds other than WAV files at 16 kHz"),
     "gpu": ("wgpu", "the backend wgpu"),
     "otel": ("opentelemetry", "traces of the server"),
     "ray": ("ray", "several machines"),

@@ -195,7 +195,12 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "mmproj": (
-        _engine(str | None, "--mmproj", help="File with the encoder of pictures.", show_default="one beside the model"),
+        _engine(
+            str | None,
+            "--mmproj",
+            help="File with the encoders of pictures and sounds.",
+            show_default="beside the model",
+        ),
         None,
     ),
     "backend": (Backend, "cpu"),

@@ -29,6 +29,9 @@ def command(
     image: Annotated[
         list[str] | None, Option("-i", "--image", help="Picture before the prompt: a file or a URL.", metavar="FILE")
     ] = None,
+    audio: Annotated[
+        list[str] | None, Option("--audio", help="Sound before the prompt: a file or a URL.", metavar="FILE")
+    ] = None,
     raw: Annotated[bool, Option("--raw", help="Continue the text without the chat template.")] = False,
     lora: adapters.Lora = None,
     control_vector: adapters.ControlVector = None,
@@ -36,8 +39,10 @@ def command(
 ) -> None:
     """Answer PROMPT with the model's chat template, or continue it if the model has none."""
     name, prompt = _model_and_prompt(words, model)
-    if image and raw:
-        raise BadParameter("--image needs the chat template; leave out --raw")
+    parts = [{"type": "image_url", "image_url": {"url": each}} for each in image or ()]
+    parts += [{"type": "audio_url", "audio_url": {"url": each}} for each in audio or ()]
+    if parts and raw:
+        raise BadParameter("--image and --audio need the chat template; leave out --raw")
     # A URL on the command line is the user's own.
     engine = replace(engine, allow_urls=True)
     text = read_text(prompt)
@@ -46,11 +51,10 @@ def command(
         load_s = time.perf_counter() - begin
         sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
         sampling = adapters.with_adapters(llm, sampling, lora, control_vector)
-        if raw or (llm.tokenizer.chat_template is None and not image):
+        if raw or (llm.tokenizer.chat_template is None and not parts):
             answer = llm.stream(text, sampling)
         else:
             messages: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
-            parts = [{"type": "image_url", "image_url": {"url": each}} for each in image or ()]
             messages.append({"role": "user", "content": [*parts, {"type": "text", "text": text}] if parts else text})
             answer = llm.chat(messages, sampling, chat_template_kwargs=template_kwargs, stream=True)
         write_answer(answer)

@@ -62,7 +62,8 @@ def command(
     n_cpu_moe: served.CPUExperts = None,
     tensor_device: served.TensorDevices = None,
     mmproj: Annotated[
-        _Words, Option(help="File with the encoder of pictures, of the first model or MODEL=FILE.", metavar="FILE")
+        _Words,
+        Option(help="File with the encoders of pictures and sounds, of the first model or MODEL=FILE.", metavar="FILE"),
     ] = None,
     allow_urls: served.AllowedURLs = None,
 ) -> None:

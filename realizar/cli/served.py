@@ -35,7 +35,8 @@ TensorDevices = Annotated[
     Option("-ot", "--tensor-device", help="Where products with such tensors run.", metavar="PATTERN=DEVICE"),
 ]
 AllowedURLs = Annotated[
-    list[str] | None, Option(help="Beginning of URLs of pictures that are read; * allows all.", metavar="URL")
+    list[str] | None,
+    Option(help="Beginning of URLs of pictures and sounds that are read; * allows all.", metavar="URL"),
 ]
 Speculate = Annotated[Literal["ngram"] | None, Option(help="Speculative decoding by prompt lookup.")]
 

@@ -3,7 +3,7 @@
 The architecture declares its tensors; its `checkpoint` (realizar/arch/checkpoint.py) maps them to names in the
 checkpoint. checkpoint_folder.py reads a folder, quantized.py 8-bit weights, metadata.py and tensors.py apply the
 tables, vocabulary.py converts the tokenizer, drafts.py reads what a draft takes from its model, projectors.py
-converts vision encoders.
+converts encoders of pictures and sounds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from realizar.arch import ArchMetadata, registry
 from realizar.convert.checkpoint_folder import CheckpointFolder
 from realizar.convert.drafts import take_from_target, token_tensors
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
-from realizar.convert.projectors import projector_keys, projector_of, projector_tensors
+from realizar.convert.projectors import fitted_hparams, projector_keys, projector_tensors, projectors_of
 from realizar.convert.supported import check_rope, check_windows
 from realizar.convert.tensors import OutputTensor, layer_numbers, output_tensors, unused_tensors
 from realizar.convert.vocabulary import vocabulary
@@ -82,7 +82,7 @@ def convert(
     target : str or PathLike, optional
         Of a draft for another model (EAGLE-3), that model's GGUF file; the draft gets its tokenizer.
     mmproj : bool
-        Convert the vision encoder of the checkpoint, to an mmproj file, instead of the language model.
+        Convert the encoders of pictures and sounds, to an mmproj file, instead of the language model.
 
     Raises
     ------
@@ -153,8 +153,12 @@ def read_checkpoint(
 def read_projector(folder: str | os.PathLike[str], type_name: str) -> CheckpointModel:
     """Read what `convert` writes to an mmproj file. Raises as it does."""
     checkpoint = CheckpointFolder(Path(folder))
-    projector = projector_of(checkpoint.config, registry.default())
-    keys = projector_keys(projector, checkpoint, Path(folder).resolve().name, type_name)
-    hp = projector.hparams(ArchMetadata(keys, "clip.vision"))
-    tensors = projector_tensors(checkpoint, projector, hp, type_name)
-    return CheckpointModel(f"clip, {projector.name}", keys, tensors, ())
+    projectors = projectors_of(checkpoint.config, registry.default())
+    keys = projector_keys(projectors, checkpoint, Path(folder).resolve().name, type_name)
+    tensors: list[OutputTensor] = []
+    for projector in projectors:
+        hp = fitted_hparams(projector, checkpoint, keys)
+        if projector.modality == "audio":  # config.json may have that of another matrix
+            keys["clip.audio.projection_dim"] = hp.n_out
+        tensors += projector_tensors(checkpoint, projector, hp, type_name)
+    return CheckpointModel(f"clip, {' and '.join(one.name for one in projectors)}", keys, tuple(tensors), ())

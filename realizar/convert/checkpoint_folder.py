@@ -15,7 +15,7 @@ from realizar.errors import GGUFError, ModelNotFoundError
 
 PREFIXES = (
     "", "model.", "transformer.", "backbone.", "gpt_neox.", "bert.", "roberta.", "model.language_model.",
-    "language_model.model.", "language_model.", "model.text_model.",
+    "language_model.model.", "language_model.", "model.text_model.", "thinker.model.", "thinker.",
 )  # fmt: skip
 """Prefixes of the base model's tensor names: inside a model with a head, or inside a multimodal model."""
 BLOCKS, SCALES = "_blocks", "_scales"
@@ -56,7 +56,8 @@ class CheckpointFolder:
             raise ModelNotFoundError(f"{folder}: needs {FOLDER}, but this is a file")
         self.folder = folder
         whole = read_json(folder / "config.json")
-        self.config = {**whole, **(whole.get("text_config") or {}), **(whole.get("transformer_layer_config") or {})}
+        outer = {**whole, **(whole.get("thinker_config") or {})}  # in Qwen 2.5 Omni, beside what makes speech
+        self.config = {**outer, **(outer.get("text_config") or {}), **(outer.get("transformer_layer_config") or {})}
         self.config["architectures"] = whole.get("architectures", self.config.get("architectures", []))
         self.scheme = quantized.scheme_of(self.config)
         self.stored: dict[str, safetensors.StoredTensor] = {}
@@ -85,6 +86,13 @@ class CheckpointFolder:
             arrays.append(self.array(one))
         return np.stack(arrays)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor, named as for `array` and without experts."""
+        found = self._find(name)
+        if found is None:
+            raise GGUFError(f"{self.folder}: no tensor {name}")
+        return self.stored[found].shape
+
     def detect_prefix(self, name: str) -> None:
         """Determine the prefix of the base model's tensors from a tensor that every checkpoint has."""
         names = [f"{one}{ending}" for one in name.split("|") for ending in (".weight", "")]
@@ -108,8 +116,10 @@ class CheckpointFolder:
         return next((one for one in name.split("|") if self.has(one)), name)
 
     def _find(self, name: str) -> str | None:
+        own = self._prefix or ""
+        outer = own.removesuffix("model.") if own.endswith(".model.") else own  # "language_model.": its head is there
         for one in name.split("|"):
-            for prefix in (self._prefix or "", ""):
+            for prefix in (own, outer, ""):
                 for ending in ("", ".weight", BLOCKS):
                     if f"{prefix}{one}{ending}" in self.stored:
                         return f"{prefix}{one}{ending}"

@@ -82,9 +82,9 @@ class EngineParams:
         "cpu": the C kernels; "numpy": the numpy definition of every op, which is slow; "wgpu": device="gpu"; or a
         plugin's. Where it is not "cpu", `device` must be.
     mmproj : str | PathLike | None
-        File with the encoder of pictures; None is one beside the model whose name fits.
+        File with the encoders of pictures and sounds; None is one beside the model whose name fits.
     allow_urls : bool | sequence of str
-        Whether remote pictures are read: all, none, or those whose URLs begin with one of these texts.
+        Whether remote pictures and sounds are read: all, none, or those whose URLs begin with one of these texts.
     device : str
         "cpu", "gpu" (the best one), "gpu:N" of `realizar devices`, several as "gpu:0,gpu:1", or "auto": a GPU where it
         is faster.

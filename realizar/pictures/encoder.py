@@ -1,4 +1,4 @@
-"""PictureEncoder: computes the rows of pictures with a vision encoder, and keeps those of the last ones."""
+"""PictureEncoder: computes the rows of pictures or sounds with an encoder, and keeps those of the last ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from realizar import backends, forks
 from realizar.arch import Tile
-from realizar.errors import GGUFError, RealizarError, memory_for
+from realizar.errors import GGUFError, RealizarError, SoundError, memory_for
 from realizar.params import Embeddings, Tokens
+from realizar.pictures.projector_file import SUBJECTS
 from realizar.runtime.backend import CompileParams, StorageParams
 from realizar.runtime.batch import Batch
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from realizar.runtime.backend import Backend, Program
 
     F32 = npt.NDArray[np.float32]
-    U8 = npt.NDArray[np.uint8]
 
 CACHE_BYTES = 256 << 20
 """Bytes of rows that an encoder keeps."""
@@ -43,7 +43,7 @@ class EncoderStats:
 
 
 class PictureEncoder:
-    """Encodes pictures to parts of a prompt. Thread-safe; pictures are encoded one call after the other.
+    """Encodes pictures, or sounds, to parts of a prompt. Thread-safe; they are encoded one call after the other.
 
     Parameters
     ----------
@@ -97,19 +97,20 @@ class PictureEncoder:
         programs = list(self._programs.values())
         return self.file.file.n_bytes + CACHE_BYTES + sum(program.n_bytes for _, program in programs)
 
-    def parts(self, pictures: Sequence[U8]) -> list[list[str | Tokens | Embeddings]]:
+    def parts(self, pictures: Sequence[npt.NDArray[Any]]) -> list[list[str | Tokens | Embeddings]]:
         """Return the parts of a prompt for each picture: texts and embeddings.
 
         A picture whose rows are kept is not encoded again, and pictures of one call are encoded together.
 
         Parameters
         ----------
-        pictures : sequence of uint8 [height, width, 3]
+        pictures : sequence of uint8 [height, width, 3], or of float32 [n] at 16 kHz
+            Pictures, or what the encoder reads instead: sounds.
 
         Raises
         ------
-        PictureError
-            If the model cannot read a picture of such a shape.
+        PictureError, SoundError
+            If the model cannot read a picture of such a shape, or a sound of such a length.
         MissingExtraError
             If Pillow is not installed.
         OutOfMemoryError
@@ -117,9 +118,10 @@ class PictureEncoder:
             If the encoder is closed.
         """
         keys = [_digest(picture) for picture in pictures]
-        with self._lock, memory_for("encoding a picture", lambda: f"{len(pictures)} pictures; make them smaller"):
+        noun = SUBJECTS[self.file.modality]
+        with self._lock, memory_for(f"encoding {noun}", lambda: f"{len(pictures)} {noun}; make them smaller"):
             if self._is_closed:
-                raise RealizarError("the LLM of this encoder of pictures is closed; make a new one")
+                raise RealizarError(f"the LLM of this encoder of {noun} is closed; make a new one")
             found = {key: self._kept[key] for key in keys if key in self._kept}
             new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in found}
             self._n_hits += len(keys) - len(new)
@@ -136,11 +138,16 @@ class PictureEncoder:
             self._n_bytes = 0
             self.file.close()
 
-    def _encoded(self, pictures: Mapping[bytes, U8]) -> dict[bytes, list[str | Tokens | Embeddings]]:
+    def _encoded(self, pictures: Mapping[bytes, npt.NDArray[Any]]) -> dict[bytes, list[str | Tokens | Embeddings]]:
         projector, hp = self.file.projector, self.file.hp
         tables = self.file.tables
         pieces = {key: list(projector.read(picture, hp, self.max_rows, tables)) for key, picture in pictures.items()}
         tiles = [piece for own in pieces.values() for piece in own if isinstance(piece, Tile)]
+        if self.file.modality == "audio" and (n := sum(projector.n_rows(tile, hp) for tile in tiles)) > self.max_rows:
+            raise SoundError(
+                f"{len(pictures)} sounds have {n} rows, but {self.max_rows} fit into the context: raise n_ctx, or make "
+                "them shorter"
+            )
         rows = iter(self.rows(tiles))
         out: dict[bytes, list[str | Tokens | Embeddings]] = {}
         for key, own in pieces.items():
@@ -173,15 +180,11 @@ class PictureEncoder:
     def rows(self, tiles: Sequence[Tile]) -> list[F32]:
         """Return the rows of tiles, float32 [n, n_embd * (1 + n_deepstack)] each; the lock must be held."""
         out: list[F32] = []
+        projector, hp = self.file.projector, self.file.hp
         for group in _groups(tiles):
             values = self._run_encode(group)
-            gathered = []
-            start = 0
-            for tile in group:
-                end = start + len(tile.patches)
-                own = {name: rows[start:end] for name, rows in values.items()}
-                gathered.append(self.file.projector.gather(own, tile, self.file.hp, self.file.tables))
-                start = end
+            tables = self.file.tables
+            gathered = [projector.gather(own, tile, hp, tables) for own, tile in zip(values, group, strict=True)]
             together = {name: np.concatenate([one[name] for one in gathered]) for name in gathered[0]}
             n = [len(next(iter(one.values()))) for one in gathered]
             found = self._run("project", together, n, np.zeros((1, sum(n)), np.int32))
@@ -190,18 +193,26 @@ class PictureEncoder:
             self._n_encoded += len(group)
         return out
 
-    def _run_encode(self, tiles: Sequence[Tile]) -> dict[str, F32]:
+    def _run_encode(self, tiles: Sequence[Tile]) -> list[dict[str, F32]]:
+        """Run the programs before "project" and return the results of the last for each tile."""
         projector, hp = self.file.projector, self.file.hp
         each = [{"patches": tile.patches, **projector.inputs(tile, hp, self.file.tables)} for tile in tiles]
-        given = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
-        positions = np.ascontiguousarray(np.concatenate([tile.positions for tile in tiles], axis=1), np.int32)
         self._n_steps += 1
-        values: dict[str, F32] = {}
+        results: list[dict[str, F32]] = []
         for name in self.file.graphs:
-            if name != "project":
-                counts = [n for tile in tiles for n in projector.groups(name, tile, hp)]
-                values = self._run(name, {**given, **values}, counts, positions)
-        return values
+            if name == "project":
+                continue
+            groups = [projector.groups(name, tile, hp) for tile in tiles]
+            own = [projector.given(name, found, tile, hp) for found, tile in zip(each, tiles, strict=True)]
+            given = {key: np.concatenate([one[key] for one in own]) for key in own[0]}
+            places = [projector.encoder_positions(name, tile, hp) for tile in tiles]
+            positions = np.ascontiguousarray(np.concatenate(places, axis=1), np.int32)
+            values = self._run(name, given, [n for counts in groups for n in counts], positions)
+            ends = np.cumsum([sum(counts) for counts in groups])[:-1]
+            cut = {key: np.split(rows, ends) for key, rows in values.items()}
+            results = [{key: rows[i] for key, rows in cut.items()} for i in range(len(tiles))]
+            each = [{**found, **result} for found, result in zip(each, results, strict=True)]
+        return results
 
     def _run(self, name: str, given: Mapping[str, F32], counts: Sequence[int], positions: Any) -> dict[str, F32]:
         """Run a program on the rows of several tiles, and return copies of its outputs."""
@@ -251,7 +262,7 @@ class PictureEncoder:
             self._backend = None
 
 
-def _digest(picture: U8) -> bytes:
+def _digest(picture: npt.NDArray[Any]) -> bytes:
     """Return a hash of a picture's shape and pixels."""
     state = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16, person=b"picture")
     state.update(picture.tobytes())

@@ -1,4 +1,4 @@
-"""ProjectorFile: an mmproj file with its vision encoder, hyperparameters, tensors and plans."""
+"""ProjectorFile: an mmproj file with one of its encoders, hyperparameters, tensors and plans."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from realizar.arch import Projector
     from realizar.runtime.passes import Pass
 
+Modality = Literal["vision", "audio"]
+SUBJECTS: dict[Modality, str] = {"vision": "pictures", "audio": "sounds"}
 ARCHITECTURE = "clip"
 """`general.architecture` of mmproj files, whatever their encoder is."""
-PREFIX = "clip.vision"
-IGNORED = ("a.*", "mm.a.*")
-"""Tensors of an encoder of sound in the same file, which is not used."""
+IGNORED: dict[Modality, tuple[str, ...]] = {"vision": ("a.*", "mm.a.*"), "audio": ("v.*", "mm.[!a]*")}
+"""Tensors of the other encoder in the same file, by what the encoder reads."""
+VISION_OF = {"qwen2.5o": "qwen2.5vl_merger"}
+"""The vision encoder of files that name one projector for both."""
 
 
 class ProjectorFile:
-    """A vision encoder and its file.
+    """A vision or sound encoder and its file.
 
     Parameters
     ----------
@@ -38,6 +41,8 @@ class ProjectorFile:
         An mmproj file, as llama.cpp's converter or `realizar convert --mmproj` writes it.
     mode : {"mmap", "read"}
         As for models.
+    modality : {"vision", "audio"}
+        Which encoder of the file.
 
     Attributes
     ----------
@@ -52,15 +57,17 @@ class ProjectorFile:
     Raises
     ------
     GGUFError
-        If the file is damaged, is no mmproj file, or has no vision encoder.
+        If the file is damaged, is no mmproj file, or has no such encoder.
     UnknownArchitectureError
         If no plugin has its projector.
     TensorError
         If a tensor is missing, or differs from its declaration.
     """
 
-    def __init__(self, path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -> None:
-        self.file = GGUFFile(path, mode)
+    def __init__(
+        self, path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap", modality: Modality = "vision"
+    ) -> None:
+        self.file, self.modality = GGUFFile(path, mode), modality
         try:
             self._read()
         except Exception as error:
@@ -71,12 +78,14 @@ class ProjectorFile:
 
     def _read(self) -> None:
         file = self.file
-        name = projector_name(file)
+        name = projector_name(file, self.modality)
         self.projector: Projector = registry.default().projector(name)
-        self.hp: Any = self.projector.hparams(ArchMetadata(file.metadata, PREFIX))
+        if self.projector.modality != self.modality:
+            raise GGUFError(f"{file.path.name}: projector {name!r} is no encoder of {SUBJECTS[self.modality]}")
+        self.hp: Any = self.projector.hparams(ArchMetadata(file.metadata, f"clip.{self.modality}"))
         self.hp = self.projector.with_shapes(self.hp, {name: info.shape for name, info in file.tensors.items()})
         table = self.projector.tensors(self.hp)
-        weights, self.tensors = collect(file, table, self.hp.n_layer, IGNORED)
+        weights, self.tensors = collect(file, table, self.hp.n_layer, IGNORED[self.modality])
         numbers = {name: float(one.floats()[0]) for name, one in self.tensors.items() if one.shape == (1,)}
         self.hp = self.projector.with_numbers(self.hp, numbers)
         for constant, values in self.projector.constants(self.hp).items():
@@ -100,24 +109,51 @@ class ProjectorFile:
         self.file.close()
 
 
-def projector_name(file: GGUFFile) -> str:
-    """Return the `clip.projector_type` of a file's vision encoder.
+def modalities_of(path: str | os.PathLike[str]) -> tuple[Modality, ...]:
+    """Return which encoders an mmproj file has.
 
     Raises
     ------
     GGUFError
-        If it is no mmproj file, or has no vision encoder.
+        If the file is damaged, or is no mmproj file.
     """
+    file = GGUFFile(path)
+    try:
+        _check_mmproj(file, "pictures or sounds")
+        return _modalities(file)
+    finally:
+        file.close()
+
+
+def _modalities(file: GGUFFile) -> tuple[Modality, ...]:
+    """Which encoders a file has; if it says nothing, one of pictures."""
+    has_audio = file.metadata.get("clip.has_audio_encoder", False) is True
+    has_vision = file.metadata.get("clip.has_vision_encoder", not has_audio) is True
+    return (*(("vision",) if has_vision else ()), *(("audio",) if has_audio else ()))
+
+
+def _check_mmproj(file: GGUFFile, what: str) -> None:
     if file.architecture != ARCHITECTURE:
         raise GGUFError(
             f"{file.path.name}: its general.architecture is {file.architecture!r}, a model's; an mmproj file, which "
-            f"has the encoder of pictures, is of {ARCHITECTURE!r}"
+            f"has the encoder of {what}, is of {ARCHITECTURE!r}"
         )
-    keys = (f"{PREFIX}.projector_type", "clip.projector_type")
+
+
+def projector_name(file: GGUFFile, modality: Modality = "vision") -> str:
+    """Return the `clip.projector_type` of one of a file's encoders.
+
+    Raises
+    ------
+    GGUFError
+        If it is no mmproj file, or has no such encoder.
+    """
+    _check_mmproj(file, SUBJECTS[modality])
+    keys = (f"clip.{modality}.projector_type", "clip.projector_type")
     found = next((file.metadata[key] for key in keys if key in file.metadata), None)
-    if not isinstance(found, str) or file.metadata.get("clip.has_vision_encoder", True) is False:
+    if not isinstance(found, str) or modality not in _modalities(file):
         raise GGUFError(
-            f"{file.path.name}: has no vision encoder (clip.has_vision_encoder, clip.projector_type); it may be an "
-            "encoder of sound, which is not supported"
+            f"{file.path.name}: has no {modality} encoder, of {SUBJECTS[modality]} (clip.has_{modality}_encoder, "
+            "clip.projector_type)"
         )
-    return found
+    return VISION_OF.get(found, found) if modality == "vision" else found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realizar.errors import MissingExtraError, PictureError, describe_exception, short_repr
+from realizar.pictures.kind import MAX_BYTES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     U8 = npt.NDArray[np.uint8]
 
-MAX_BYTES = 32 << 20
-"""Most bytes of a picture's file."""
 MAX_PIXELS = 64_000_000
 """Most pixels of a picture; a file of few bytes may claim many."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")

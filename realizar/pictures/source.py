@@ -1,4 +1,4 @@
-"""Where a picture of a conversation comes from: data URLs, files, remote URLs if allowed, arrays and images."""
+"""Where a picture or a sound comes from: data URLs, files, remote URLs if allowed, arrays and images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 import numpy as np
 
 from realizar.errors import PictureError, short_repr
-from realizar.pictures.read import MAX_BYTES, is_image, pixels_of_array, pixels_of_bytes, pixels_of_image
+from realizar.pictures.kind import MAX_BYTES, PICTURE, MediaKind
+from realizar.pictures.read import is_image, pixels_of_array, pixels_of_bytes, pixels_of_image
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,43 +41,57 @@ def read_picture(given: Any, allow_urls: bool | Sequence[str] = False) -> npt.ND
         return pixels_of_array(given)
     if is_image(given):
         return pixels_of_image(given)
-    if isinstance(given, (bytes, bytearray, memoryview)):
-        return pixels_of_bytes(bytes(given))
-    if isinstance(given, os.PathLike):
-        return pixels_of_bytes(_file(Path(given)))
-    if not isinstance(given, str):
+    data = read_bytes(given, allow_urls, PICTURE)
+    if data is None:
         raise PictureError(
             "a picture is a URL, a path, bytes, a uint8 array [height, width, 3] or a PIL.Image, not "
             f"{short_repr(given)}"
         )
+    return pixels_of_bytes(data)
+
+
+def read_bytes(given: Any, allow_urls: bool | Sequence[str], kind: MediaKind) -> bytes | None:
+    """Return the bytes of a file, given as such, by a URL or by its path; None if it is given otherwise.
+
+    Raises
+    ------
+    PictureError, SoundError
+        As the kind says: if it cannot be read, exceeds a limit, or is remote and not allowed.
+    """
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return bytes(given)
+    if isinstance(given, os.PathLike):
+        return _file(Path(given), kind)
+    if not isinstance(given, str):
+        return None
     scheme = given[:8].partition(":")[0].lower()
     if scheme == "data":
-        return pixels_of_bytes(_data(given))
+        return _data(given, kind)
     if scheme in ("http", "https"):
         from realizar.pictures.remote import fetch  # imports much
 
-        return pixels_of_bytes(fetch(given, allow_urls))
-    return pixels_of_bytes(_file(Path(unquote(urlsplit(given).path)) if scheme == "file" else Path(given)))
+        return fetch(given, allow_urls, kind)
+    return _file(Path(unquote(urlsplit(given).path)) if scheme == "file" else Path(given), kind)
 
 
-def _data(url: str) -> bytes:
+def _data(url: str, kind: MediaKind) -> bytes:
     """The bytes of a data URL (RFC 2397)."""
     head, comma, body = url.partition(",")
     if len(body) > 2 * MAX_BYTES:
-        raise PictureError(f"a data URL of {len(body)} characters; a picture has at most {MAX_BYTES} bytes")
+        raise kind.error(f"a data URL of {len(body)} characters; a {kind.noun} has at most {MAX_BYTES} bytes")
     try:
         raw = unquote_to_bytes(body) if "%" in body else body.encode("ascii")
         data = base64.b64decode(raw, validate=False) if head.lower().endswith(";base64") else raw
     except (binascii.Error, ValueError) as error:
-        raise PictureError(f"the data URL {short_repr(url[:40])} cannot be decoded: {error}") from None
+        raise kind.error(f"the data URL {short_repr(url[:40])} cannot be decoded: {error}") from None
     if not comma or not data:
-        raise PictureError(f"the data URL {short_repr(url[:40])} has no data; data:image/png;base64,... is expected")
+        raise kind.error(f"the data URL {short_repr(url[:40])} has no data; {kind.data_url}... is expected")
     return data
 
 
-def _file(path: Path) -> bytes:
+def _file(path: Path, kind: MediaKind) -> bytes:
     try:
         with path.expanduser().open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, RuntimeError, ValueError) as error:
-        raise PictureError(f"the picture {short_repr(str(path))} cannot be read: {error}") from None
+        raise kind.error(f"the {kind.noun} {short_repr(str(path))} cannot be read: {error}") from None

@@ -323,8 +323,10 @@ class Collector:
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         info, data = self.file.tensors[name], self.file.data(name)
         self._used.add(name)
-        if len(info.shape) == 4 and (info.shape[0], prod(info.shape[1:])) == shape:
-            data = data.reshape(shape[0], -1)  # a kernel as large as its stride multiplies flattened patches
+        if len(info.shape) in (3, 4) and (info.shape[0], prod(info.shape[1:])) == shape:
+            data = data.reshape(shape[0], -1)  # a kernel multiplies flattened patches, or windows
+        elif len(shape) == 1 and tuple(info.shape) == (*shape, 1):
+            data = data.reshape(1, -1)  # biases of convolutions are columns
         elif _without_ones(info.shape) != _without_ones(shape):
             raise TensorError(
                 f"{name}: shape {tuple(info.shape)} in {self.file.path.name}, but its metadata and architecture ask "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from realizar.calls.messages import has_tool_calls
 from realizar.calls.prompts import checked_variables
 from realizar.server.errors import ApiError
-from realizar.server.pictures import check_pictures
+from realizar.server.pictures import check_media
 
 if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
@@ -64,9 +64,9 @@ def messages_for(llm: AsyncLLM, messages: Sequence[dict[str, Any]]) -> list[dict
     Raises
     ------
     ApiError
-        400 if a picture is neither in the request nor remote.
+        400 if a picture or a sound is neither in the request nor remote.
     """
-    check_pictures(messages)
+    check_media(messages)
     template = llm.tokenizer.chat_template
     if template is not None and "developer" in template.source:
         return list(messages)

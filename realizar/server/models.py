@@ -42,7 +42,7 @@ class Served:
     template : str or None
         What `read_template` returned, if the operator gave a chat template for it.
     mmproj : str or None
-        The file with its encoder of pictures, if the operator gave one.
+        The file with its encoders of pictures and sounds, if the operator gave one.
     llm : AsyncLLM or None
         None unless it is loaded.
     status : str
@@ -93,7 +93,7 @@ class Served:
             return 0
         engine = self.llm.engine
         own = engine.model.file.n_bytes + engine.cache.n_bytes + engine.runner.program(None).n_bytes
-        return own + self.llm.n_picture_bytes
+        return own + self.llm.n_media_bytes
 
     @property
     def expires_at(self) -> float | None:

@@ -1,37 +1,51 @@
-"""Pictures in requests: those of the other protocols in OpenAI's form, and which addresses a client may name."""
+"""Pictures and sounds in requests: those of other protocols in OpenAI's form, and addresses that clients may name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from realizar.pictures.conversation import KINDS
+from realizar.pictures.kind import PICTURE, SOUND
 from realizar.server.errors import ApiError
 
 SCHEMES = ("data", "http", "https")
 """Schemes of URLs that a client may name; the model's `allow_urls` decides about remote ones."""
 
 
-def check_pictures(messages: Sequence[Any]) -> None:
-    """Raise ApiError, 400, if a part names something else than a URL with data or a remote one: never a local file."""
+def check_media(messages: Sequence[Any]) -> None:
+    """Raise ApiError, 400, if a part names something else than data or a remote URL: never a local file."""
     for i, message in enumerate(messages):
         content = message.get("content") if isinstance(message, Mapping) else None
         for part in content if isinstance(content, list) else ():
-            if isinstance(part, Mapping) and part.get("type") in KINDS:
-                _check_url(f"messages[{i}]", part)
+            if isinstance(part, Mapping) and part.get("type") in PICTURE.types:
+                _check_picture(f"messages[{i}]", part)
+            elif isinstance(part, Mapping) and part.get("type") in SOUND.types:
+                _check_sound(f"messages[{i}]", part)
 
 
-def _check_url(where: str, part: Mapping[str, Any]) -> None:
-    found = part.get("image_url")
-    url = found.get("url") if isinstance(found, Mapping) else found
-    if not isinstance(url, str) or url[:8].partition(":")[0].lower() not in SCHEMES or len(part.keys() - _KEYS) > 0:
+def _check_picture(where: str, part: Mapping[str, Any]) -> None:
+    if not _is_url(part.get("image_url")) or part.keys() - {"type", "image_url", "detail"}:
         raise ApiError(
             400, f"{where}: a picture must be of type image_url, with a data URL or an http or https URL",
             "invalid_value", "messages",
         )  # fmt: skip
 
 
-_KEYS = {"type", "image_url", "detail"}
+def _check_sound(where: str, part: Mapping[str, Any]) -> None:
+    given = part.get("input_audio")
+    data = given.get("data") if isinstance(given, Mapping) else None
+    is_data = part.keys() == {"type", "input_audio"} and isinstance(data, str)
+    is_url = part.keys() == {"type", "audio_url"} and _is_url(part["audio_url"])
+    if not is_data and not is_url:
+        raise ApiError(
+            400, f"{where}: a sound must be of type input_audio, with data in base64 and a format, or of type "
+            "audio_url, with a data URL or an http or https URL", "invalid_value", "messages",
+        )  # fmt: skip
+
+
+def _is_url(given: Any) -> bool:
+    url = given.get("url") if isinstance(given, Mapping) else given
+    return isinstance(url, str) and url[:8].partition(":")[0].lower() in SCHEMES
 
 
 def picture_part(url: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ _TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
 _ITEM_FIELDS = frozenset(
     {"id", "type", "role", "status", "content", "summary", "call_id", "name", "arguments", "output"}
 )
-_PART_FIELDS = frozenset({"type", "text", "refusal", "image_url"})
+_PART_FIELDS = frozenset({"type", "text", "refusal", "image_url", "input_audio"})
+_MEDIA = ("input_image", "input_audio")
 MAX_ITEMS = 10_000
 """Items of a conversation, the earlier ones included."""
 Item = dict[str, Any]
@@ -130,14 +131,17 @@ def _assistant(messages: list[dict[str, Any]], thoughts: str) -> dict[str, Any]:
 
 
 def _content(where: str, content: Any) -> Any:
-    """Return the content of a message: a text, or parts if some are pictures."""
+    """Return the content of a message: a text, or parts if some are pictures or sounds."""
     parts = content if isinstance(content, list) else []
-    if not any(isinstance(part, dict) and part.get("type") == "input_image" for part in parts):
+    if not any(isinstance(part, dict) and part.get("type") in _MEDIA for part in parts):
         return _text(where, content)
     out = []
     for part in parts:
-        if isinstance(part, dict) and part.get("type") == "input_image":
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "input_image":
             out.append(picture_part(str(part.get("image_url"))))
+        elif kind == "input_audio":
+            out.append({"type": kind, "input_audio": part.get("input_audio")})
         else:
             out += [{"type": "text", "text": text} for text in _text_parts(where, [part])]
     return out

@@ -82,9 +82,9 @@ class Settings(BaseSettings):
     tensor_device : list of str
         PATTERN=DEVICE: `tensor_devices` of `LLM`.
     mmproj : list of str
-        Files with encoders of pictures: FILE of the first model, or MODEL=FILE.
+        Files with encoders of pictures and sounds: FILE of the first model, or MODEL=FILE.
     allow_urls : list of str
-        What URLs of remote pictures that are read begin with; * allows all.
+        What URLs of remote pictures and sounds that are read begin with; * allows all.
     """
 
     model_config = SettingsConfigDict(env_prefix="REALIZAR_", extra="forbid")

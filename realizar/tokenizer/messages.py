@@ -20,6 +20,8 @@ Messages = list[dict[str, Any]]
 
 # Probe words, searched for in rendered prompts; no template contains them.
 _WORDS = ("xyzzya", "xyzzyb")
+MEDIA = ({"type": "image"}, {"type": "audio", "audio_url": ""})
+"""The places of pictures and sounds, whose rows replace what the template writes."""
 _BOTH = re.compile(r"xyzzya\s*xyzzyb")
 
 
@@ -60,14 +62,14 @@ def _check_part(where: str, part: Any) -> None:
         raise TemplateError(
             f'{where}: "content" must be a string or a list of parts (dicts), found {short_repr(part)} in it'
         )
-    if part == {"type": "image"}:  # the place of a picture, whose rows replace what the template writes
+    if part in MEDIA:
         return
     if part.get("type") == "thinking" and isinstance(part.get("thinking"), str):
         return
     if part.get("type") != "text":
         raise TemplateError(
-            f"{where}: a content part of type {short_repr(part.get('type'))}: only 'text' and pictures ('image_url') "
-            "are supported; audio and files are not"
+            f"{where}: a content part of type {short_repr(part.get('type'))}: only 'text', pictures "
+            "('image_url') and sounds ('input_audio') are supported; files are not"
         )
     if not isinstance(part.get("text"), str):
         raise TemplateError(f"{where}: a content part of type 'text' must have a \"text\", found {short_repr(part)}")

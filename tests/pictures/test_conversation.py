@@ -12,6 +12,7 @@ from PIL import Image
 from realizar import LLM, AsyncLLM, Embeddings, SamplingParams, Tokens
 from realizar.errors import ContextFullError, ParameterError, PictureError, TemplateError
 from realizar.params import EngineParams
+from realizar.pictures.kind import PICTURE
 
 from .cases import PICTURES, QWEN3, RECIPES, TOKENS, Case
 from .painted import painted
@@ -74,7 +75,7 @@ def test_every_form_of_a_picture_is_the_same(llm, tmp_path):
 
 def test_a_picture_that_comes_again_is_neither_encoded_nor_prefilled():
     with LLM(QWEN3.model) as llm:
-        encoder = llm._encoder_of_pictures()
+        encoder = llm._encoder_of(PICTURE)
         first = llm.chat(user(image_url(data_url(PICTURES[0])), text("What is this?")), GREEDY)
         assert (first.timings.n_cached, encoder.stats().n_encoded) == (0, 1)
         second = llm.chat(user(image_url(data_url(PICTURES[0])), text("What colour?")), GREEDY)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from realizar.pictures.encoder import CACHE_BYTES
+from realizar.pictures.kind import PICTURE
 from tests.pictures.cases import PICTURES, QWEN3
 from tests.server.serving import serving
 
@@ -73,7 +74,7 @@ def test_every_protocol_reads_the_same_picture(server):
         ({"type": "image_url", "path": "/etc/hostname"}, "data URL"),
         ({"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/a.png"}}, "reads no remote pictures"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, "cannot be read"),
-        ({"type": "input_audio", "input_audio": {}}, "only 'text' and pictures"),
+        ({"type": "file", "file": {}}, "only 'text', pictures"),
     ],
 )
 def test_bad_pictures_are_errors_of_the_request(server, part, problem):
@@ -96,7 +97,7 @@ def test_bad_sources_of_other_protocols(server):
 
 def test_memory_counts_the_encoder(server):
     served = server.pool.models[0]
-    engine, encoder = served.llm.engine, served.llm._picture_encoder
+    engine, encoder = served.llm.engine, served.llm._encoders[PICTURE]
     text = engine.model.file.n_bytes + engine.cache.n_bytes + engine.runner.program(None).n_bytes
     assert encoder.n_bytes >= QWEN3.mmproj.stat().st_size + CACHE_BYTES
     assert served.n_bytes == text + encoder.n_bytes

@@ -137,7 +137,9 @@ def test_a_signal_while_a_model_loads_ends_the_server(model_path):
 
 
 @pytest.mark.parametrize(("arguments", "text"), [([], "models"), (["smollm2", "--port", "99999"], "port")])
-def test_options_that_are_wrong(arguments, text, capfd):
+def test_options_that_are_wrong(arguments, text, capfd, monkeypatch):
+    # Its handlers would keep the captured standard error, which is closed after this test.
+    monkeypatch.setattr("realizar.server.run.set_up_logs", lambda _: None)
     assert main(["serve", *arguments]) == 2
     assert text in capfd.readouterr().err
 

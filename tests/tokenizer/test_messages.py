@@ -68,10 +68,10 @@ def test_each_role_is_probed_separately():
     [
         (
             {"type": "image_url", "image_url": {"url": "data:"}},
-            r"messages\[1\]: a content part of type 'image_url'.*only .text. and pictures",
+            r"messages\[1\]: a content part of type 'image_url'.*only .text., pictures",
         ),
-        ({"type": "input_audio", "input_audio": {}}, "'input_audio'.*only .text. and pictures"),
-        ({"type": "file"}, "'file'.*only .text. and pictures"),
+        ({"type": "input_audio", "input_audio": {}}, "'input_audio'.*only .text., pictures"),
+        ({"type": "file"}, "'file'.*only .text., pictures"),
         ({"text": "Hello"}, "type None"),
         ({"type": "text"}, 'must have a "text"'),
         ({"type": "text", "text": 3}, 'must have a "text"'),
