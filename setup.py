@@ -2,11 +2,30 @@
 
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
-import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
+
+DEPENDENCIES = [
+    "numpy>=1.25",
+    "pluggy>=1.5",
+    "platformdirs>=4",
+    "tokenizers>=0.21",
+    "jinja2>=3.1.5",
+    "typer>=0.20",
+    "rich>=13",
+]
+DEPENDENCIES_WITHOUT_MUSL_WHEELS = ["sentencepiece>=0.2.1", "llguidance>=1.9,<2"]
+"""They have no wheels for musl (Alpine), which no environment marker names, so wheels for musl do not require them."""
+IS_MUSL = "musl" in (sysconfig.get_config_var("HOST_GNU_TYPE") or "")
+LIMITED_API = (
+    bool(os.environ.get("REALIZAR_LIMITED_API"))
+    and sys.version_info >= (3, 11)  # the first whose limited API has the buffers that memoryviews need
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+)
+"""Whether the wheel is for this and all later versions of Python (docs/decisions/0080-wheels.md)."""
 
 KERNELS = "realizar/_kernels"
 # Bitwise reproducible: no contraction of a*b+c (gcc would fuse even intrinsics), and no -march: the functions of
@@ -61,6 +80,11 @@ PAGE_SOURCES = [
     for pattern in ("*.json", "*.mjs", ".*", "src/*", "node_modules/*")
 ]
 """What of the chat page is not for a wheel; dist/ is (docs/web.md)."""
+KERNEL_SOURCES = [
+    f"{place}/{pattern}" for place in ("_kernels", "_kernels/testing", "_kernels/src") for pattern in ("*.pyx", "*.c")
+]
+KERNEL_SOURCES += [pattern.removeprefix("_kernels/") for pattern in KERNEL_SOURCES]
+"""What is compiled; .pxd and .h are in a wheel for extensions of others that cimport."""
 
 
 def extension(name: str) -> Extension:
@@ -68,8 +92,9 @@ def extension(name: str) -> Extension:
     return Extension(
         f"realizar._kernels.{name}",
         [f"{KERNELS}/{name.replace('.', '/')}.pyx", *(f"{KERNELS}/src/{c}" for c in C_SOURCES.get(name, []))],
-        include_dirs=[f"{KERNELS}/include", np.get_include()],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        include_dirs=[f"{KERNELS}/include"],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
+        py_limited_api=LIMITED_API,
         extra_compile_args=CFLAGS + os.environ.get("REALIZAR_CFLAGS", "").split(),
         extra_link_args=os.environ.get("REALIZAR_LDFLAGS", "").split()
         + ([] if sys.platform == "win32" else ["-pthread"]),
@@ -84,13 +109,19 @@ def names() -> list[str]:
 
 
 setup(
+    install_requires=DEPENDENCIES + ([] if IS_MUSL else DEPENDENCIES_WITHOUT_MUSL_WHEELS),
     packages=[*find_packages(include=["realizar", "realizar.*"]), "realizar_plugins"],
     package_data={
         "realizar": ["py.typed", "**/*.json", "**/*.toml", "**/*.pyi", "**/*.pxd", "**/*.h", "**/*.wgsl"],
         "realizar.quality": ["*.txt"],
         "realizar.server": ["web/dist/*"],
     },
-    exclude_package_data={"realizar": PAGE_SOURCES, "realizar.server": PAGE_SOURCES},
+    exclude_package_data={
+        "realizar": PAGE_SOURCES + KERNEL_SOURCES,
+        "realizar.server": PAGE_SOURCES,
+        "realizar._kernels": KERNEL_SOURCES,
+        "realizar._kernels.testing": KERNEL_SOURCES,
+    },
     ext_modules=cythonize(
         [extension(n) for n in names()],
         compiler_directives={
@@ -98,5 +129,8 @@ setup(
             "linetrace": bool(os.environ.get("REALIZAR_TRACE")),
         },
     ),
-    options={"build_ext": {"parallel": os.cpu_count()}},
+    options={
+        "build_ext": {"parallel": os.cpu_count()},
+        "bdist_wheel": {"py_limited_api": "cp311"} if LIMITED_API else {},
+    },
 )  # fmt: skip

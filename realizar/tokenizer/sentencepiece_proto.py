@@ -7,14 +7,20 @@ itself, so we rebuild it.
 from __future__ import annotations
 
 import struct
+from importlib.util import find_spec
 from typing import Any
 
-from realizar.errors import TokenizerError, short_repr
+from realizar.errors import MissingExtraError, TokenizerError, short_repr
 
 UNIGRAM, BPE = 1, 2
 """TrainerSpec.ModelType."""
 
 _score = struct.Struct("<f").pack
+
+
+def is_installed() -> bool:
+    """Return whether the package sentencepiece can be imported."""
+    return find_spec("sentencepiece") is not None
 
 
 def piece(text: bytes, score: float, kind: int) -> bytes:
@@ -40,8 +46,16 @@ def processor(pieces: bytes, trainer: bytes, normalizer: bytes, key: str) -> Any
     ------
     TokenizerError
         SentencePiece rejects them; the message names `key`.
+    MissingExtraError
+        The package sentencepiece is not installed.
     """
-    from sentencepiece import SentencePieceProcessor
+    try:
+        from sentencepiece import SentencePieceProcessor
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{key}: this tokenizer needs sentencepiece, which realizar's wheels for musl (Alpine) do not require "
+            f"because it has none: pip install sentencepiece, which builds it ({error})"
+        ) from None
 
     made = SentencePieceProcessor()
     try:

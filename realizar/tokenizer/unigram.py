@@ -71,6 +71,8 @@ def _normalizer(metadata: Metadata) -> Callable[[str], str]:
     """
     charsmap = np.asarray(metadata.get("tokenizer.ggml.precompiled_charsmap", ()), np.uint8).tobytes()
     merges_spaces = flag(metadata, "tokenizer.ggml.remove_extra_whitespaces", False)
+    if not charsmap and not merges_spaces:  # nothing to normalize, so that sentencepiece need not be installed
+        return str
     # SentencePiece requires a vocabulary with an unknown piece and one other. TrainerSpec: model_type = 3
     pieces = proto.piece(b"<unk>", 0.0, TokenType.UNKNOWN) + proto.piece(b"a", -1.0, TokenType.NORMAL)
     trainer = proto.number(3, proto.UNIGRAM)

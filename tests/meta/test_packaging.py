@@ -1,6 +1,8 @@
 """pyproject.toml is consistent: entry points exist, and so do the extras that documents name."""
 
+import ast
 import importlib
+import importlib.metadata
 import re
 
 import pytest
@@ -34,8 +36,27 @@ def test_extras_that_the_documents_name_exist():
             assert set("".join(names).split(",")) <= set(PROJECT["optional-dependencies"]), document.name
 
 
+def dependencies():
+    """The requirements in setup.py: of every wheel, and of those that are not for musl."""
+    lists = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "setup.py").read_text()).body
+        if isinstance(node, ast.Assign) and node.targets[0].id.startswith("DEPENDENCIES")
+    }
+    return lists["DEPENDENCIES"], lists["DEPENDENCIES_WITHOUT_MUSL_WHEELS"]
+
+
+def names(requirements):
+    return {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
+
+
+def test_the_installed_package_requires_the_dependencies():
+    every, not_on_musl = map(names, dependencies())
+    required = names(line for line in importlib.metadata.requires("realizar") if "extra ==" not in line)
+    assert required in (every, every | not_on_musl)
+
+
 def test_every_dependency_is_explained_in_a_decision():
     reasons = "\n".join(p.read_text() for p in (ROOT / "docs/decisions").glob("*.md"))
-    for requirement in PROJECT["dependencies"]:
-        name = re.match(r"[\w-]+", requirement)[0]
+    for name in names(sum(dependencies(), [])):
         assert re.search(rf"\b{name}\b", reasons), name

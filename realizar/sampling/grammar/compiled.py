@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar.errors import GrammarError, RealizarError
+from realizar.errors import GrammarError, MissingExtraError, RealizarError
 from realizar.sampling.grammar.worker import Job, Workers
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ class Compiled:
             llguidance rejects the grammar, it takes too long, or no text can match it.
         OutOfTimeError
             It is not compiled within `wall_s`. The thread continues; the vocabulary that it prepares is kept.
+        MissingExtraError
+            llguidance is not installed.
         """
+        _need_llguidance(name)
         t_end = time.monotonic() + wall_s
         worker = Workers(n_threads=1)  # a separate thread, because this may take seconds
         worker.start()
@@ -113,6 +116,17 @@ class Compiled:
         if matcher.is_error():  # no token is allowed, for example root ::= root
             raise GrammarError(explain("no text can match it"))
         return cls(name, matcher, as_mask(bits, n_vocab), step_s)
+
+
+def _need_llguidance(name: str) -> None:
+    """Raise MissingExtraError if llguidance is not installed."""
+    try:
+        import llguidance  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{name}: structured output needs llguidance, which realizar's wheels for musl (Alpine) do not require "
+            f"because it has none: pip install 'llguidance>=1.9,<2', which needs a Rust compiler ({error})"
+        ) from None
 
 
 def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> T:
