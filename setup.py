@@ -116,6 +116,7 @@ setup(
         "realizar.quality": ["*.txt"],
         "realizar.server": ["web/dist/*"],
     },
+    data_files=[("share/man/man1", sorted(map(str, Path("docs/man").glob("*.1"))))],
     exclude_package_data={
         "realizar": PAGE_SOURCES + KERNEL_SOURCES,
         "realizar.server": PAGE_SOURCES,

@@ -47,7 +47,8 @@ class AsyncLLM(AdapterMethods, ChatModel):
 
     Parameters
     ----------
-    model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
+    model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft
+        See `LLM`.
     max_waiting, backend, mmproj, allow_urls, device, n_gpu_layers, n_cpu_moe, tensor_devices
         See `LLM`.
 

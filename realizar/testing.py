@@ -272,7 +272,7 @@ def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activ
 
 
 def relative_error(found: F32, want: F32) -> float:
-    """Return |found - want| / |want| over whole arrays; infinite if an element is not finite."""
+    """Return the norm of ``found - want`` over that of ``want``, of whole arrays; infinite if one is not finite."""
     difference, size = _norm(found.astype(np.float64) - want), _norm(want.astype(np.float64))
     return difference / size if size and np.isfinite(difference) else (0.0 if difference == 0 else float("inf"))
 

@@ -207,7 +207,7 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         return self.emit("add", [a, b], ["add"])[0]
 
     def mul(self, a: Value, b: Value) -> Value:
-        """a * b elementwise, or a times b of shape (1,), or (n_head, n) times (n_head,); also as the operator *."""
+        """a times b elementwise, or with b of shape (1,), or (n_head, n) times (n_head,); also the operator ``*``."""
         if b.shape == (1,) != a.shape:
             return self.emit("scale_rows", [a, b], ["scale_rows"])[0]
         if len(a.shape) == 2 and len(b.shape) == 1:
@@ -219,7 +219,7 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         return self.emit("mul_weight", [x], [weight.name], [(weight.tensor, weight.shape)])[0]
 
     def scale(self, x: Value, factor: float) -> Value:
-        """x * factor, also as the operator *."""
+        """``x * factor``, also as the operator ``*``."""
         return self.emit("scale", [x], ["scale"], factor=float(factor))[0]
 
     def silu(self, x: Value) -> Value:

@@ -17,9 +17,9 @@ from realizar.sampling.sampler import History
 class AdaptiveP:
     """Prefers candidates whose probability is near a target, regardless of their rank. It must be last in a chain.
 
-    With d = |p_i - t| / 0.3, the logits become 5 - 10 * d**2 / (1 + d). t is 2 * `target` minus a weighted mean of the
-    probabilities of the tokens chosen so far: the latest has weight 1, each earlier one `decay` times the weight of the
-    next. The mean is initially `target`. As in llama.cpp (#17927), which recommends min-p before it and nothing else.
+    With ``d = abs(p_i - t) / 0.3``, the logits become 5 - 10 * d**2 / (1 + d). t is 2 * `target` minus a weighted mean
+    of the probabilities of the tokens chosen so far: the latest has weight 1, each earlier one `decay` times the weight
+    of the next. The mean is initially `target`. As in llama.cpp (#17927), which recommends min-p before it.
 
     Parameters
     ----------

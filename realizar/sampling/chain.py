@@ -101,7 +101,7 @@ class SamplerChain:
         return other
 
     def fork(self) -> SamplerChain:
-        """Return a chain in the same state, for a sequence that diverges here; needs `ForkableSampler`s."""
+        """Return a chain in the same state, for a sequence that diverges here; needs samplers that can fork."""
         other = copy(self)
         other._set_live(_copied(s, s.fork) if isinstance(s, ForkableSampler) else s for s in self._live)
         return other

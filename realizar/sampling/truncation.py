@@ -59,8 +59,8 @@ class MinP:
 class TypicalP:
     """Keeps the candidates whose surprise is nearest the entropy, until their probabilities sum to at least `p`.
 
-    The candidates are ordered by |-log(p_i) - H|, smallest first; this one sampler may drop the best candidate. Meister
-    et al., "Locally typical sampling" (2022), equation 5.
+    The candidates are ordered by ``abs(-log(p_i) - H)``, smallest first; this one sampler may drop the best candidate.
+    Meister et al., "Locally typical sampling" (2022), equation 5.
     """
 
     p: float
@@ -74,7 +74,7 @@ class TypicalP:
 class TailFree:
     """Cuts off the tail where the curvature of the sorted probabilities is used up.
 
-    With c_i = |p_i - 2 p_(i+1) + p_(i+2)|, it keeps the candidates before the first i > 0 for which
+    With ``c_i = abs(p_i - 2 p_(i+1) + p_(i+2))``, it keeps the candidates before the first i > 0 for which
     c_0 + ... + c_i > `z` * sum(c). It keeps all if there is no such i: if the curvature is 0, or for up to three
     candidates.
 
