@@ -1,22 +1,24 @@
-"""Writes requirements-dev.lock: exact versions of the tools in extra `dev`, resolved by pip for Python 3.10.
+"""Writes requirements-dev.lock, the tools of extra `dev` with the hashes of their files, and sbom.json.
 
-    python tools/lock.py
+    pip install uv cyclonedx-bom && python tools/lock.py
 
-Versions for the oldest supported Python also work on newer ones. Dependencies of realizar itself are not locked: it is
-tested with the versions that `pip install` gives a user.
+uv resolves for every system and every Python from 3.10 on, with one version for all where there is one. pip refuses a
+file whose hash is not listed. Dependencies of realizar itself are not locked: it is tested with the versions that
+`pip install` gives a user. The SBOM (CycloneDX 1.6) has the locked tools, and those dependencies without versions.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAD = "# Exact versions of the development tools; written by tools/lock.py, do not edit.\n"
+LOCK, SBOM = ROOT / "requirements-dev.lock", ROOT / "sbom.json"
+HEAD = "# Exact versions of the development tools, with hashes; written by tools/lock.py, do not edit.\n"
 OLDEST = "3.10"
 
 
@@ -29,17 +31,47 @@ def tools() -> list[str]:
     return [name for name in re.findall(r'"([^"]+)"', listed[1]) if not name.startswith("realizar")]
 
 
-def resolve(requirements: list[str]) -> dict[str, str]:
-    """Return name -> version of all packages that pip would install."""
+def dependencies() -> list[str]:
+    """Return what realizar requires, from setup.py."""
+    found: list[str] = []
+    for node in ast.parse((ROOT / "setup.py").read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").startswith("DEPENDENCIES"):
+            found += ast.literal_eval(node.value)
+    return found
+
+
+def resolve(requirements: list[str]) -> str:
+    """Return the text of a lock: each package with its version, its markers and its hashes."""
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        command += ["--only-binary=:all:", f"--python-version={OLDEST}", f"--target={folder}", f"--report={report}"]
-        subprocess.run([*command, *requirements], check=True)
-        installs = json.loads(report.read_text())["install"]
-    return {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in installs}
+        asked, lock = Path(folder) / "dev.in", Path(folder) / "dev.lock"
+        asked.write_text("\n".join(requirements))
+        command = ["uv", "pip", "compile", "--quiet", "--universal", "--fork-strategy=fewest"]
+        command += [
+            f"--python-version={OLDEST}",
+            "--generate-hashes",
+            "--no-annotate",
+            "--no-header",
+            f"--output-file={lock}",
+            str(asked),
+        ]
+        subprocess.run(command, check=True)
+        return lock.read_text()
+
+
+def bill(lock: str) -> str:
+    """Return the SBOM of a lock and of realizar's dependencies, as JSON; the hashes of files are in the lock."""
+    command = ["cyclonedx-py", "requirements", "--output-reproducible", "--spec-version=1.6", "--of=JSON"]
+    command += [f"--pyproject={ROOT / 'pyproject.toml'}", "-"]
+    listed = "\n".join([*dependencies(), lock])
+    made = json.loads(subprocess.run(command, input=listed, capture_output=True, text=True, check=True).stdout)
+    del made["metadata"]["tools"]  # with addresses of their pages
+    for component in made["components"]:
+        component.pop("externalReferences", None)  # guesses of a registry's addresses
+        component.pop("description", None)  # the line of the lock
+    return json.dumps(made, indent=1) + "\n"
 
 
 if __name__ == "__main__":
-    lines = [f"{name}=={version}\n" for name, version in sorted(resolve(tools()).items())]
-    (ROOT / "requirements-dev.lock").write_text(HEAD + "".join(lines))
+    text = resolve(tools())
+    LOCK.write_text(HEAD + text)
+    SBOM.write_text(bill(text))

@@ -34,6 +34,13 @@ def test_cached_blocks_are_evicted_last_and_least_recently_used_first():
     assert pool.n_cached == 0
 
 
+def test_never_used_and_freed_blocks_are_both_free():
+    pool = BlockPool(3)
+    block, _ = pool.allocate(), pool.allocate()
+    pool.free(block)
+    assert pool.n_free == 2  # one of each
+
+
 def test_a_free_cached_block_is_taken_back():
     pool = BlockPool(2)
     block = pool.allocate()
@@ -78,4 +85,5 @@ def test_keys_tell_programs_adapters_and_content_apart():
     roots = [chain_root("decode"), chain_root("decode", 1), chain_root("decode", 2), chain_root("other")]
     keys = [chain_hash(root, tokens, content) for root in roots for content in (b"", b"a" * 16, b"b" * 16)]
     assert len(set(keys)) == 12
+    assert {len(key) for key in keys} == {16}  # 128 bits: collisions need not be considered
     assert keys[0] == chain_hash(chain_root("decode", adapter=0), tokens)
