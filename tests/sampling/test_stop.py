@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +67,16 @@ def test_across_pieces() -> None:
     assert stream.push("two\n") == ("two", None)
     assert stream.push("\nthree") == ("", "\n\n")
     assert stream.flush() == ""
+
+
+def test_the_rest_is_what_follows_the_stop_string() -> None:
+    stream = StopFilter(["bc", "z"])
+    assert stream.push("abcdz") == ("a", "bc")
+    assert stream.rest == "dz"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_every_beginning_of_a_stop_string_is_held_back(n: int) -> None:
+    stream = StopFilter(["</s>"])
+    assert stream.push(f"x{'</s>'[:n]}") == ("x", None)
+    assert stream.flush() == "</s>"[:n]
