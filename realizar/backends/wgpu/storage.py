@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from realizar.backends.numpy.storage import NumpyStorage
 from realizar.backends.wgpu.native import Commands, Copy
-from realizar.errors import ParameterError
 from realizar.params import kv_types
 from realizar.runtime.batch import BLOCK
 
@@ -26,16 +25,30 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+OF_WORD = {"f32": 1, "f16": 2, "int8": 4, "q4": 8}
+"""Elements of a key or a value in a word of 32 bits, by the type of the cache."""
+ROUNDED = ("int8", "q4")
+"""Types with a scale for each head of a row, a float32."""
+
+
 class DeviceCache(NamedTuple):
-    """K and V of one layer: uint32 words [n_blocks, n_head_kv, BLOCK, words] (shaders/store.wgsl); no V for latents."""
+    """K and V of one layer: uint32 words [n_blocks, n_head_kv, BLOCK, words] (shaders/store.wgsl); no V for latents.
+
+    Each head of a block of a rounded type has the scales of its rows after them (shaders/store_rounded.wgsl).
+    """
 
     key: str
     k: Any
     v: Any | None
     k_shape: tuple[int, int, int]
     v_shape: tuple[int, int, int]
-    k_is_f16: bool
-    v_is_f16: bool
+    k_type: str
+    v_type: str
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether keys or values are rounded."""
+        return self.k_type in ROUNDED or (self.v is not None and self.v_type in ROUNDED)
 
 
 class DeviceState(NamedTuple):
@@ -72,7 +85,7 @@ class WgpuStorage:
     Raises
     ------
     ParameterError
-        If there is not that much memory, or no kernel for a type of the cache.
+        If there is not that much memory.
     """
 
     def __init__(
@@ -80,9 +93,6 @@ class WgpuStorage:
     ) -> None:  # fmt: skip
         self.kv_type, self.n_blocks, self.n_slots = params.kv_type, params.n_blocks, params.n_slots
         k_type, v_type = kv_types(params.kv_type)
-        for name in (k_type, v_type):
-            if name not in ("f16", "f32"):
-                raise ParameterError(f"kv_type={name!r}: the wgpu backend has kernels for 'f16' and 'f32' alone")
         self._device, self._commands = device, Commands(device)
         on_host = tuple(n if _is_on_host(g) else 0 for g, n in zip(groups, params.n_blocks, strict=True))
         self.host = NumpyStorage(groups, states, type(params)(on_host, params.n_slots, params.kv_type))
@@ -96,12 +106,11 @@ class WgpuStorage:
         self.states = {at.key: self._state(at, params.n_slots) for at in states}
 
     def _cache(self, at: Cache, n_blocks: int, k_type: str, v_type: str) -> DeviceCache:
-        shapes = [
-            (at.n_head_kv, BLOCK, -(-dim // 2) if kind == "f16" else dim)
-            for dim, kind in ((at.head_dim_k, k_type), (at.head_dim_v, v_type))
-        ]
-        k, v = (self._device.buffer(4 * n_blocks * _size(shape)) if _size(shape) else None for shape in shapes)
-        return DeviceCache(at.key, k, v, shapes[0], shapes[1], k_type == "f16", v_type == "f16")
+        pairs = ((at.head_dim_k, k_type), (at.head_dim_v, v_type))
+        shapes = [(at.n_head_kv, BLOCK, -(-dim // OF_WORD[kind])) for dim, kind in pairs]
+        sizes = [4 * n_blocks * _size(shape, kind) for shape, (_, kind) in zip(shapes, pairs, strict=True)]
+        k, v = (self._device.buffer(size) if size else None for size in sizes)
+        return DeviceCache(at.key, k, v, shapes[0], shapes[1], k_type, v_type)
 
     def _state(self, at: State, n_slots: int) -> DeviceState:
         n = prod(at.shape)
@@ -234,9 +243,9 @@ class WgpuStorage:
         """Name, buffer and bytes of a block, for K and V of each layer of a group."""
         out = []
         for cache in self._groups[group]:
-            out.append((f"{cache.key}.k", cache.k, 4 * _size(cache.k_shape)))
+            out.append((f"{cache.key}.k", cache.k, 4 * _size(cache.k_shape, cache.k_type)))
             if cache.v is not None:
-                out.append((f"{cache.key}.v", cache.v, 4 * _size(cache.v_shape)))
+                out.append((f"{cache.key}.v", cache.v, 4 * _size(cache.v_shape, cache.v_type)))
         return out
 
     def _copy(self, copies: Sequence[Copy]) -> None:
@@ -249,6 +258,7 @@ def _is_on_host(group: CacheGroup) -> bool:
     return any(at.name == "indexer" for at in group.layers)
 
 
-def _size(shape: tuple[int, int, int]) -> int:
+def _size(shape: tuple[int, int, int], kind: str) -> int:
+    """Return the words of a block; 0 without elements."""
     n_head_kv, n_rows, words = shape
-    return n_head_kv * n_rows * words
+    return n_head_kv * n_rows * (words + (kind in ROUNDED and words > 0))

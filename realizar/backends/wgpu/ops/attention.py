@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realizar.backends.wgpu.lowering import BySplits, Dispatch, Lowering, Place, groups
+from realizar.backends.wgpu.storage import OF_WORD, ROUNDED
 from realizar.graph.position import alibi_slopes, position_bias
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ ROWS_OF_SPLITS = 32
 """Rows of the step for which splits are computed at the same time; more rows keep a device busy without."""
 ONE_WORD: dict[str, Constant] = {
     "K_TYPE": "u32",
-    "PRODUCT": "for (var i = 0u; i < K_WORDS; i += 1u) { sum += product_of_word(k[at * K_WORDS + i], i); }",
+    "K_WORD": "k[i]",
+    "PRODUCT": "for (var i = 0u; i < K_WORDS; i += 1u) { sum += product_of_word(k[k_at(at) + i], i); }",
 }
 FOUR_WORDS: dict[str, Constant] = {
     "K_TYPE": "vec4<u32>",
+    "K_WORD": "k[i / 4u][i % 4u]",
     "PRODUCT": """for (var i = 0u; i < K_WORDS; i += 4u) {
-        let words = k[(at * K_WORDS + i) / 4u];
+        let words = k[(k_at(at) + i) / 4u];
         sum += product_of_word(words.x, i) + product_of_word(words.y, i + 1u)
             + product_of_word(words.z, i + 2u) + product_of_word(words.w, i + 3u);
     }""",
@@ -41,8 +44,10 @@ UNMASKED: dict[str, Constant] = {
     "HAS_SINKS": False, "N_KEYS": "n_of_sequence",
 }  # fmt: skip
 """Constants of shaders/attention.wgsl for plain causal attention."""
-CACHED = ("reduce", "cached_kv", "plain_query", "mask")
-"""Parts of attention with a cache and without a rotation of its own."""
+FLOATS: dict[str, Constant] = {
+    "TRANSFORMS_K": False, "TRANSFORMS_V": False, "K_WIDTH": 1, "V_WIDTH": 1, "K_IS_Q4": False
+}  # fmt: skip
+"""Constants for keys and values that are neither transformed nor rounded."""
 
 
 def _rotation(low: Lowering, attrs: Mapping[str, Any] | None, weights: tuple[str, ...]) -> dict[str, Constant]:
@@ -83,13 +88,13 @@ def _attention(op: Node, low: Lowering) -> Sequence[Work]:
     else:
         cache = low.storage.caches[attrs["cache"]]
         if kv:
-            works.append(_store(op, low, kv[0], kv[1], rotation))
+            works += _store(op, low, kv[0], kv[1], rotation)
         buffers.update(k=cache.k, v=cache.v)
     constants.update(_mask_constants(attrs))
     constants.update(_biases(op, low, n_head, buffers))
     parts = [
         "reduce",
-        "step_kv" if attrs["cache"] is None else "cached_kv",
+        *(["step_kv"] if attrs["cache"] is None else _cached(constants)),
         *(["plain_query"] if rope is None else ["rotate", "rotated_query"]),
         "mask",
     ]
@@ -114,7 +119,7 @@ def _attend(
     )  # fmt: skip
     merge = low.dispatch(
         "attention_merge", shared, {"parts": between, "sinks": buffers.get("sinks"), "y": buffers["y"]}, x=n_head,
-        m_rows=q.m_rows, parts=["mask"],
+        m_rows=q.m_rows, parts=["mask", *_values(constants)],
     )  # fmt: skip
     return BySplits(ROWS_OF_SPLITS, split, whole, (part, merge))
 
@@ -133,26 +138,79 @@ def _kv_constants(op: Node, low: Lowering) -> dict[str, Constant]:
         "WIDE": next((wide for wide in (16, 32) if 2 * wide >= v_dim), 64),
     }  # fmt: skip
     if op.attrs["cache"] is None:
-        return shared
+        return {**shared, **FLOATS}
     cache = low.storage.caches[op.attrs["cache"]]
     words = FOUR_WORDS if cache.k_shape[2] % 4 == 0 else ONE_WORD
+    width = width_of(k_dim)
     return {
         **shared, **words, "TABLE": low.step.table(low.plan.cache(op.attrs["cache"])[0]),
-        "K_WORDS": cache.k_shape[2], "V_WORDS": cache.v_shape[2], "K_IS_F16": cache.k_is_f16,
-        "V_IS_F16": cache.v_is_f16,
+        "K_WORDS": cache.k_shape[2], "V_WORDS": cache.v_shape[2], **_types(cache.k_type, cache.v_type),
+        "K_WIDTH": width, "V_WIDTH": width if cache.v is None else width_of(v_dim),
+        "Q_SIZE": max(k_dim + k_dim % 2, OF_WORD[cache.k_type] * cache.k_shape[2]),
     }  # fmt: skip
 
 
-def _store(op: Node, low: Lowering, k: Place, v: Place | None, rotation: Mapping[str, Constant]) -> Dispatch:
+def _types(k_type: str, v_type: str) -> dict[str, Constant]:
+    """Return the constants of the types of keys and values; latents have one type."""
+    kinds = (("K", k_type), ("V", v_type))
+    return {
+        **{f"{name}_IS_{kind.upper()}": found == kind for name, found in kinds for kind in ("f16", "int8", "q4")},
+        "TRANSFORMS_K": k_type in ROUNDED, "TRANSFORMS_V": v_type == "q4",
+    }  # fmt: skip
+
+
+def width_of(dim: int) -> int:
+    """Return the elements that a Hadamard transform of a head mixes: the greatest power of two that divides it."""
+    return dim & -dim
+
+
+def _cached(constants: Mapping[str, Constant]) -> list[str]:
+    """Return the parts of attention with a cache."""
+    query = ["size", "transformed_query"] if constants["TRANSFORMS_K"] else []
+    return ["cached_kv", *query, *_values(constants)]
+
+
+def _values(constants: Mapping[str, Constant]) -> list[str]:
+    """Return the part that turns results back if values are transformed."""
+    return ["transformed_values"] if constants["TRANSFORMS_V"] else []
+
+
+def _store(op: Node, low: Lowering, k: Place, v: Place | None, rotation: Mapping[str, Constant]) -> list[Dispatch]:
     """Store keys and values; keys alone in a cache of latents."""
     cache = low.storage.caches[op.attrs["cache"]]
-    words = max(cache.k_shape[2], cache.v_shape[2])
-    constants = {**rotation, **_kv_constants(op, low), "WORDS": words}
-    buffers = {"k": k, "v": k, "k_cache": cache.k}  # without values, V_WORDS is 0: none are read
+    shared = {**_kv_constants(op, low)}
+    if not cache.is_rounded:
+        buffers = {"k": k, "v": k, "k_cache": cache.k}  # without values, V_WORDS is 0: none are read
+        if v is not None:
+            buffers.update(v=v, v_cache=cache.v)
+        return [_store_floats(low, {**shared, **rotation}, buffers)]
+    made = [_store_one(low, {**shared, **rotation}, "K", cache.k_type, k, cache.k)]
     if v is not None:
-        buffers.update(v=v, v_cache=cache.v)
-    n = groups(cache.k_shape[0] * words)
-    return low.dispatch("store", constants, buffers, x=n, m_rows=False, parts=["rotate"])
+        made.append(_store_one(low, {**shared, **NO_ROTATION}, "V", cache.v_type, v, cache.v))
+    return made
+
+
+def _store_floats(low: Lowering, constants: Mapping[str, Constant], buffers: Mapping[str, Any]) -> Dispatch:
+    words = max(int(constants["K_WORDS"]), int(constants["V_WORDS"]))
+    n = groups(int(constants["N_HEAD_KV"]) * words)
+    return low.dispatch("store", {**constants, "WORDS": words}, buffers, x=n, m_rows=False, parts=["rotate"])
+
+
+def _store_one(
+    low: Lowering, constants: Mapping[str, Constant], name: str, kind: str, x: Place, cache: Any
+) -> Dispatch:
+    """Store keys or values by themselves; `name` is "K" or "V"."""
+    words, dim = constants[f"{name}_WORDS"], constants[f"{name}_DIM"]
+    if kind not in ROUNDED:
+        own = {"K_DIM": dim, "K_WORDS": words, "K_IS_F16": kind == "f16", "V_WORDS": 0}
+        return _store_floats(low, {**constants, **own}, {"k": x, "v": x, "k_cache": cache})
+    n_head, transforms = int(constants["N_HEAD_KV"]), name == "K" or kind == "q4"
+    own = {
+        **{key: constants[key] for key in ("ROTATION", "DIMS", "NEOX", "TABLE", "N_HEAD_KV")}, "WORDS": words,
+        "OF_WORD": OF_WORD[kind], "DIM": dim, "IS_Q4": kind == "q4", "WIDTH": width_of(int(dim)) if transforms else 1,
+    }  # fmt: skip
+    parts = ["rotate", "reduce", "size"]
+    return low.dispatch("store_rounded", own, {"x": x, "cache": cache}, x=n_head, m_rows=False, parts=parts)
 
 
 def _mask_constants(attrs: Mapping[str, Any]) -> dict[str, Constant]:
@@ -188,14 +246,16 @@ def _mla_attention(op: Node, low: Lowering) -> Sequence[Work] | None:
     q, k = (low.place(i) for i in op.inputs)
     shared = {**_kv_constants(op, low), **NO_ROTATION}
     constants = {**shared, "N_HEAD": low.plan.shapes[op.inputs[0]][0], "PICKED": q.m_rows, **NO_BIAS, **UNMASKED}
-    constants.update(SCALE=float(op.attrs["scale"]), V_WORDS=cache.k_shape[2], V_IS_F16=cache.k_is_f16)
+    constants.update(SCALE=float(op.attrs["scale"]), V_WORDS=cache.k_shape[2], **_types(cache.k_type, cache.k_type))
+    constants["TRANSFORMS_V"] = constants["TRANSFORMS_K"]
     buffers = {"q": q, "k": cache.k, "v": cache.k, "y": low.place(op.outputs[0])}
-    return [_store(op, low, k, None, NO_ROTATION), _attend(low, constants, buffers, CACHED)]
+    parts = ["reduce", *_cached(constants), "plain_query", "mask"]
+    return [*_store(op, low, k, None, NO_ROTATION), _attend(low, constants, buffers, parts)]
 
 
 def _cross_store(op: Node, low: Lowering) -> Sequence[Work]:
     k, v = (low.place(i) for i in op.inputs)
-    return [_store(op, low, k, v, NO_ROTATION)]
+    return _store(op, low, k, v, NO_ROTATION)
 
 
 def _cross_attention(op: Node, low: Lowering) -> Sequence[Work]:
@@ -205,7 +265,8 @@ def _cross_attention(op: Node, low: Lowering) -> Sequence[Work]:
         N_HEAD=low.plan.shapes[op.inputs[0]][0], SCALE=float(op.attrs["scale"]), IS_CAUSAL=False, N_KEYS="n_of_encoder"
     )
     buffers = {"q": q, "k": cache.k, "v": cache.v, "y": low.place(op.outputs[0])}
-    return [_attend(low, constants, buffers, CACHED).whole]
+    parts = ["reduce", *_cached(constants), "plain_query", "mask"]
+    return [_attend(low, constants, buffers, parts).whole]
 
 
 LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work] | None]] = {

@@ -54,6 +54,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         query[d] = element;
     }
     workgroupBarrier();
+// if TRANSFORMS_K
+    transform_query(lane);
+// end
     var most = LEAST;
     var sum = 0.0;
 // if HAS_SINKS
@@ -90,7 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             most_of_split = max(most_of_split, greatest(lane, own));
             let p = select(0.0, exp(own - most_of_split), is_seen);
             let faded = exp(before - most_of_split);
-            weights[lane] = p;
+            weights[lane] = p * value_scale(at);
             rows[lane] = at;
             sum_of_split = sum_of_split * faded + total(lane, p);
             for (var m = 0u; m < OWN; m += 1u) {
@@ -134,8 +137,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             y[at_part + 3u + 2u * pair] = merged[m].y;
             continue;
         }
+// if TRANSFORMS_V
+        result[2u * pair] = merged[m].x / sum;
+        result[2u * pair + 1u] = merged[m].y / sum;
+        continue;
+// end
         let to = group.y * Y_LD + Y_AT + head * V_DIM + 2u * pair;
         y[to] = merged[m].x / sum;
         if (2u * pair + 1u < V_DIM) { y[to + 1u] = merged[m].y / sum; }
     }
+// if TRANSFORMS_V
+    if (!IS_PART) { write_result(lane, group.y * Y_LD + Y_AT + head * V_DIM); }
+// end
 }

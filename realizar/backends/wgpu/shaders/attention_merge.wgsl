@@ -31,6 +31,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum = sum * fade + parts[at + 1u] * fade_split;
             merged = merged * fade + parts[at + 2u + d] * fade_split;
         }
+// if TRANSFORMS_V
+        result[d] = merged / sum;
+        continue;
+// end
         y[group.y * Y_LD + Y_AT + head * V_DIM + d] = merged / sum;
     }
+// if TRANSFORMS_V
+    write_result(lane, group.y * Y_LD + Y_AT + head * V_DIM);
+// end
 }

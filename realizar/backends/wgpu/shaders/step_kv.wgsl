@@ -17,3 +17,5 @@ fn values_of(at: u32, pair: u32) -> vec2<f32> {
     let start = (at / N_HEAD_KV) * V_LD + V_AT + (at % N_HEAD_KV) * V_DIM;
     return vec2<f32>(v[start + 2u * pair], v[start + min(2u * pair + 1u, V_DIM - 1u)]);
 }
+
+fn value_scale(at: u32) -> f32 { return 1.0; }
