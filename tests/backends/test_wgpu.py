@@ -13,10 +13,9 @@ from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.backends.wgpu.forms import UNPACK
 from realizar.backends.wgpu.ops import linear
 from realizar.engine.engine import Engine
-from realizar.errors import AdapterError, DeviceError, ParameterError, RealizarError
+from realizar.errors import DeviceError, RealizarError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import TOLERANCE, Session, random_tokens, relative_error, tiny_metadata, tiny_model
-from tests.adapters import write_random_lora
 from tests.backends.adapters import need_adapter
 from tests.engine import test_encoders as encoders
 from tests.engine.fake import FakeTokenizer, check_cache
@@ -204,11 +203,6 @@ def test_ops_of_plugins(plugin, tmp_path):  # noqa: F811
     assert relative_error(found["wgpu"], found["cpu"]) < TOLERANCE
 
 
-def test_types_of_the_cache_without_a_kernel_are_errors():
-    with pytest.raises(ParameterError, match="kv_type='q4': the wgpu backend has kernels for 'f16' and 'f32' alone"):
-        LLM(LLAMA, n_ctx=64, backend="wgpu", kv_type="q4")
-
-
 def test_the_error_without_the_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "wgpu", None)
     with pytest.raises(RealizarError, match=r"GPUs need the package wgpu .*pip install 'realizar\[gpu\]'"):
@@ -258,10 +252,3 @@ def test_a_forked_process_is_told_that_it_has_no_device():
                 os._exit(cannot_open())
             os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
-
-
-def test_adapters_are_refused(tmp_path):
-    with LLM(LLAMA, backend="wgpu", n_ctx=64) as llm:
-        path = write_random_lora(tmp_path / "lora.gguf", llm.engine.model)
-        with pytest.raises(AdapterError, match="backend='cpu'"):
-            llm.add_lora("a", path)

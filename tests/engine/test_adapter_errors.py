@@ -144,3 +144,10 @@ def test_params_are_kept():
     assert given.control_vector == (("v", 2.0, (0, 1)), ("w", 1.0, None))
     again = SamplingParams(lora=given.lora, control_vector=given.control_vector)
     assert again == given
+
+
+def test_a_backend_that_applies_no_adapters(llm, tmp_path, monkeypatch):
+    path = write_random_lora(tmp_path / "lora.gguf", llm.engine.model)
+    monkeypatch.setattr(type(llm.engine.runner.backend), "applies_adapters", False)
+    with pytest.raises(AdapterError, match="backend='cpu'"):
+        llm.add_lora("a", path)

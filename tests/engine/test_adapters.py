@@ -22,12 +22,14 @@ from tests.limits.models import FIXTURES, LLAMA, QWEN2, rewritten
 
 FUSED = next((FIXTURES / "phi").glob("*.gguf"))  # attn_qkv
 TOKENS = [1, *range(40, 75)]
+OPTIONS = {"n_threads": 1, "n_ctx": 128}
+"""Of every LLM; test_wgpu_adapters.py has another backend."""
 
 
 @contextmanager
 def loaded(path=LLAMA, names=("a", "b", "c"), folder=None, **options):
     """An LLM with adapters of these names: a and so on of float32, the last one of float16 and rank 20."""
-    with LLM(path, **{"n_threads": 1, "n_ctx": 128, **options}) as llm:
+    with LLM(path, **{**OPTIONS, **options}) as llm:
         for seed, name in enumerate(names):
             last = name == names[-1]
             how = {"dtype": np.float16, "rank": 20} if last else {}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from realizar.backends.numpy.backend import Weight
+from realizar.backends.wgpu.adapters import AdapterPool
 from realizar.backends.wgpu.device import open_device
 from realizar.backends.wgpu.program import WgpuProgram
 from realizar.backends.wgpu.progress import upload_progress
@@ -50,12 +51,12 @@ class WgpuBackend:
     """The calling thread."""
     passes: tuple[Pass, ...] = FUSIONS
     """All fusions: each saves dispatches."""
-    applies_adapters = False
-    """No kernel writes into a value that others read."""
+    applies_adapters = True
 
     def __init__(self, number: int = 0) -> None:
         self.device = open_device(number)
         self._weights = Weights(self.device)
+        self._pool = AdapterPool(self.device)
         self._floats: dict[int, Weight] = {}
         self._made: WeakSet[WgpuStorage | WgpuProgram] = WeakSet()
 
@@ -85,7 +86,7 @@ class WgpuBackend:
         floats = {name: self._floats.setdefault(id(tensor), Weight(tensor)) for name, tensor in tensors.items()}
         used = {name: tensors[name] for op in plan.ops for name in op.weights}
         with upload_progress(self._weights.missing(used.values()), self.device.name) as self._weights.on_upload:
-            program = WgpuProgram(plan, tensors, floats, self.device, self._weights, storage, params)
+            program = WgpuProgram(plan, tensors, floats, self.device, self._weights, storage, self._pool, params)
         self._made.add(program)
         return program
 
@@ -94,4 +95,5 @@ class WgpuBackend:
         for made in list(self._made):
             made.close()
         self._weights.close()
+        self._pool.close()
         self._floats.clear()

@@ -10,6 +10,7 @@ from realizar.backends.wgpu.kernels import Constant, Kernel, kernel
 from realizar.backends.wgpu.rounded import RoundedInputs
 
 if TYPE_CHECKING:
+    from realizar.backends.wgpu.adapters import AdapterTables
     from realizar.backends.wgpu.device import Device
     from realizar.backends.wgpu.step import StepInputs
     from realizar.backends.wgpu.storage import WgpuStorage
@@ -45,7 +46,7 @@ class Dispatch(NamedTuple):
     ----------
     kernel : Kernel
     buffers : tuple
-        In the order of the kernel's bindings: keys of places, and wgpu buffers.
+        In the order of the kernel's bindings: keys of places, wgpu buffers, and an AdapterPool for its buffer.
     x : int
         Workgroups in the first dimension.
     m_rows : bool
@@ -97,7 +98,7 @@ class Lowering:
 
     Parameters
     ----------
-    plan, device, weights, storage, tensors, step, params
+    plan, device, weights, storage, tensors, step, adapters, params
         Those of the program.
 
     Attributes
@@ -107,6 +108,7 @@ class Lowering:
     weights : Weights
     storage : WgpuStorage
     step : StepInputs
+    adapters : AdapterTables
     params : CompileParams
     rounded : RoundedInputs
     index : int
@@ -123,10 +125,10 @@ class Lowering:
 
     def __init__(
         self, plan: Plan, device: Device, weights: Weights, storage: WgpuStorage, tensors: Mapping[str, Tensor],
-        step: StepInputs, params: CompileParams,
+        step: StepInputs, adapters: AdapterTables, params: CompileParams,
     ) -> None:  # fmt: skip
         self.plan, self.weights, self.storage, self.tensors = plan, weights, storage, tensors
-        self.step, self.params, self._device = step, params, device
+        self.step, self.adapters, self.params, self._device = step, adapters, params, device
         self.index = 0
         self.scratch_life: dict[Hashable, tuple[int, int]] = {}
         self.places: dict[Hashable, Place] = {}

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.backends.numpy.inputs import SequenceInputs
+from realizar.backends.wgpu.adapters import AdapterPool, AdapterTables
 from realizar.backends.wgpu.arena import Arena
 from realizar.backends.wgpu.host import HostOp
 from realizar.backends.wgpu.kernels import step_layout
@@ -73,6 +74,8 @@ class WgpuProgram:
     device : Device
     weights : Weights
     storage : WgpuStorage
+    pool : AdapterPool
+        The factors of adapters.
     params : CompileParams
 
     Attributes
@@ -91,16 +94,18 @@ class WgpuProgram:
 
     def __init__(
         self, plan: Plan, tensors: Mapping[str, Tensor], floats: Mapping[str, TensorLike], device: Device,
-        weights: Weights, storage: WgpuStorage, params: CompileParams,
+        weights: Weights, storage: WgpuStorage, pool: AdapterPool, params: CompileParams,
     ) -> None:  # fmt: skip
         self.plan, self._device, self._commands = plan, device, Commands(device)
         has_table = any(op.attrs.get("buckets") is not None for op in plan.ops)
         n_keys = params.n_ctx if has_table else UNLIMITED
         limits = limits_of(plan, tensors, params.n_ctx, storage.n_slots, storage.n_blocks, n_keys)
-        self._checks = BatchChecks(plan, limits)
+        self._checks = BatchChecks(plan, limits, params.adapters)
         self._inputs = SequenceInputs(plan, floats, storage.host, params)
-        self._step = StepInputs(plan, params.n_ctx, tensors)
-        self._low = Lowering(plan, device, weights, storage, tensors, self._step, params)
+        adapters = AdapterTables(pool, params.adapters)
+        self._pool, self._factors = pool, pool.buffer
+        self._step = StepInputs(plan, params.n_ctx, tensors, adapters)
+        self._low = Lowering(plan, device, weights, storage, tensors, self._step, adapters, params)
         self._works = [self._lowered(index, op, storage) for index, op in enumerate(plan.ops)]
         self.on_host = tuple(work.op.op for _, work in self._works if isinstance(work, HostOp))
         self._arena = self._new_arena(params)
@@ -212,7 +217,7 @@ class WgpuProgram:
     def _group(self, made: Dispatch) -> Any:
         """Return the bind group of a dispatch, with the buffers that its values have now."""
         if id(made) not in self._groups:
-            buffers = [self._arena.buffer(at) if isinstance(at, (int, tuple)) else at for at in made.buffers]
+            buffers = [self._bound(at) for at in made.buffers]
             entries = [
                 {"binding": number, "resource": {"buffer": buffer, "offset": 0, "size": buffer.size}}
                 for (number, _, _), buffer in zip(made.kernel.bindings, buffers, strict=True)
@@ -220,10 +225,19 @@ class WgpuProgram:
             self._groups[id(made)] = self._device.gpu.create_bind_group(layout=made.kernel.layout, entries=entries)
         return self._groups[id(made)]
 
+    def _bound(self, at: Any) -> Any:
+        """Return the buffer of what a dispatch names."""
+        if isinstance(at, AdapterPool):
+            return at.buffer
+        return self._arena.buffer(at) if isinstance(at, (int, tuple)) else at
+
     # ---- running
 
     def _write_step(self, batch: Batch) -> None:
         packed = self._step.pack(batch)
+        if self._factors is not self._pool.buffer:  # it has grown
+            self._factors = self._pool.buffer
+            self._forget_groups()
         if packed.nbytes > self._step_buffer.size or self._step_group is None:
             self._step_buffer.destroy()
             self._step_buffer = self._device.buffer(2 * packed.nbytes)

@@ -45,8 +45,11 @@ class RoundedInputs:
     def __init__(self, plan: Plan, tensors: Mapping[str, Tensor], activations: Activations) -> None:
         self._views, self._tensors, self._rounds = plan.views, tensors, activations == "int8"
         self._blocks: dict[int, list[int]] = defaultdict(list)  # root -> blocks, of values that are whole roots
+        self._changed: set[int] = set()
         self._kept = {plan.views[i].root for i in plan.outputs.values()}
         for op in plan.ops:
+            if op.spec.in_place:  # what it changes is rounded where it is read
+                self._changed.update(plan.views[i].root for i in op.outputs)
             blocks = [self.block(name) for name in op.weights] if op.op == "linear" else [0]
             for j, i in enumerate(op.inputs):
                 view = plan.views[i]
@@ -64,6 +67,6 @@ class RoundedInputs:
         """Return how the op that computes a value rounds it; None if it does not."""
         view = self._views[op.outputs[0]]
         blocks = self._blocks.get(view.root)
-        if not blocks:
+        if not blocks or view.root in self._changed:
             return None
         return Rounding(blocks[0], view.root in self._kept or len(set(blocks)) > 1)

@@ -11,13 +11,14 @@ import numpy.typing as npt
 from realizar.graph.rope import factors_for, rope_frequencies
 
 if TYPE_CHECKING:
+    from realizar.backends.wgpu.adapters import AdapterTables
     from realizar.runtime.batch import Batch
     from realizar.runtime.plan import Plan
     from realizar.runtime.weights import Tensor
 
 Int32 = npt.NDArray[np.int32]
 
-FIXED = 12
+FIXED = 13
 """Numbers of the header before the block tables: the arrays of shaders/step.wgsl."""
 MAX_KEPT = 8192
 """Positions whose cosines and sines are kept, at most: two MiB for 32 pairs."""
@@ -70,11 +71,12 @@ class StepInputs:
     n_ctx : int
         See CompileParams.
     tensors : dict of str to Tensor
+    adapters : AdapterTables
     """
 
-    def __init__(self, plan: Plan, n_ctx: int, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, plan: Plan, n_ctx: int, tensors: Mapping[str, Tensor], adapters: AdapterTables) -> None:
         self._n_groups, self._has_states = len(plan.cache_groups), bool(plan.states)
-        self._n_ctx, self._tensors = n_ctx, tensors
+        self._n_ctx, self._tensors, self._adapters = n_ctx, tensors, adapters
         self._rotations: dict[Any, Rotation] = {}
 
     def table(self, group: int) -> int:
@@ -105,7 +107,7 @@ class StepInputs:
         arrays = [
             batch.tokens, sequences, places, batch.outputs, batch.positions[0], ends, first,
             None if reach is None else reach.reshape(-1),
-            _runs(batch) if self._has_states else None, batch.encoder_lengths,
+            _runs(batch) if self._has_states else None, batch.encoder_lengths, self._adapters.pack(batch.adapters),
         ]  # fmt: skip
         header: list[int] = [batch.n_tokens, len(batch.outputs)]
         size = FIXED + 2 * self._n_groups + len(self._rotations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from realizar.backends.wgpu.ops import attention, elementwise, experts, heads, linear, moves, norms, recurrent
+from realizar.backends.wgpu.ops import adapters, attention, elementwise, experts, heads, linear, moves, norms, recurrent
 
 if TYPE_CHECKING:
     from realizar.backends.wgpu.lowering import Lowering, Work
@@ -16,6 +16,6 @@ Lower = Callable[["Node", "Lowering"], "Sequence[Work] | None"]
 
 LOWERED: dict[str, Lower] = {
     **elementwise.LOWERED, **norms.LOWERED, **linear.LOWERED, **moves.LOWERED, **attention.LOWERED,
-    **experts.LOWERED, **heads.LOWERED, **recurrent.LOWERED,
+    **experts.LOWERED, **heads.LOWERED, **recurrent.LOWERED, **adapters.LOWERED,
 }  # fmt: skip
 """The functions, by op. An op without one runs on the host, by its numpy definition."""
