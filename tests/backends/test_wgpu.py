@@ -11,7 +11,7 @@ from realizar import LLM
 from realizar.backends.wgpu import device
 from realizar.backends.wgpu.backend import WgpuBackend
 from realizar.backends.wgpu.forms import UNPACK
-from realizar.backends.wgpu.ops import linear
+from realizar.backends.wgpu.ops import linear_one
 from realizar.engine.engine import Engine
 from realizar.errors import DeviceError, RealizarError
 from realizar.params import EngineParams, SamplingParams
@@ -163,7 +163,7 @@ def test_tiles(type_name, tmp_path):
 
 def test_teams_in_subgroups(monkeypatch, tmp_path):
     """Sums within subgroups, which a software adapter has with as few as four invocations."""
-    monkeypatch.setattr(linear, "TEAMS", ((4, 64), (4, 64)))
+    monkeypatch.setattr(linear_one, "TEAMS", (4, 4))
     with tiny_model(architecture("llama"), tiny_metadata("llama"), "Q4_K", tmp_path) as tiny:
         for n in (1, 3):
             found, want = last_products(tiny, "int8", n, {"subgroup_size": 4})

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Constant = int | float | bool | str
 """A number becomes a `const` in front of the text; a text replaces ``${NAME}``."""
 
+_DECLARED = re.compile(r"^(?:@group\(1\) @binding\(\d+\) )?(?:fn|const|struct|alias|var<[^>]*>) (\w+)", re.MULTILINE)
+"""Names that a text declares."""
 _BINDING = re.compile(r"@group\(1\) @binding\((\d+)\) var<storage, (read|read_write)> (\w+)")
 
 
@@ -32,6 +34,38 @@ class Binding(NamedTuple):
     number: int
     name: str
     is_written: bool
+
+
+class Part(NamedTuple):
+    """Files of shaders/ that a kernel has under names of its own, so that it can have them more than once.
+
+    Attributes
+    ----------
+    files : tuple of str
+    prefix : str
+        Put before the names that they declare, as it is or in capitals.
+    first_binding : int
+        Added to the numbers of their bindings.
+    constants : tuple of (str, Constant)
+        Their constants, by name without the prefix.
+    """
+
+    files: tuple[str, ...]
+    prefix: str
+    first_binding: int
+    constants: tuple[tuple[str, Constant], ...]
+
+    def text(self) -> str:
+        """Return the texts, one after another, after their constants."""
+        text = _filled("\n".join(map(_text, self.files)), dict(self.constants))
+        buffers = [name.upper() for _, _, name in _BINDING.findall(text)]
+        names = [*_DECLARED.findall(text), *(f"{name}_{of}" for name in buffers for of in ("LD", "AT"))]
+        text = re.sub(rf"(?<![.\w])({'|'.join(names)})\b", lambda found: self.named(found[1]), text)
+        return re.sub(r"@binding\((\d+)\)", lambda found: f"@binding({int(found[1]) + self.first_binding})", text)
+
+    def named(self, name: str) -> str:
+        """Return the name in the kernel of what is called `name` in the files."""
+        return (self.prefix.upper() if name.isupper() else self.prefix) + name
 
 
 class Kernel:
@@ -109,7 +143,7 @@ class Kernel:
             raise DeviceError(f"{self._device.name} does not compile the kernel {self.name!r}: {error}") from error
 
 
-def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: Sequence[str] = ()) -> Kernel:
+def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: Sequence[str | Part] = ()) -> Kernel:
     """Return a kernel; the same one for the same arguments.
 
     Parameters
@@ -119,7 +153,7 @@ def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: 
         Of the file in shaders/, without ".wgsl".
     constants : dict
         Values of the names that the text uses and does not define.
-    parts : sequence of str
+    parts : sequence of str or Part
         Further files, before the text, such as the one that reads a format of weights.
     """
     key = (name, tuple(parts), tuple(sorted(constants.items())))
@@ -130,13 +164,19 @@ def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: 
         return found
 
 
-def _source(name: str, constants: Mapping[str, Constant], parts: Sequence[str]) -> str:
-    text = "\n".join(_text(part) for part in ("step", *parts, name))
+def _source(name: str, constants: Mapping[str, Constant], parts: Sequence[str | Part]) -> str:
+    own = [_text(part) if isinstance(part, str) else part.text() for part in ("step", *parts, name)]
+    return _filled("\n".join(own), constants)
+
+
+def _filled(text: str, constants: Mapping[str, Constant]) -> str:
+    """Return a text with those of the constants that it uses."""
     text = _CONDITION.sub(lambda found: found[2] if constants.get(found[1]) else "", text)
     for key, value in constants.items():
         if isinstance(value, str):
             text = text.replace(f"${{{key}}}", value)
-    return "\n".join([*(_constant(k, v) for k, v in constants.items() if not isinstance(v, str)), text])
+    used = set(re.findall(r"\w+", text))
+    return "\n".join([*(_constant(k, v) for k, v in constants.items() if not isinstance(v, str) and k in used), text])
 
 
 @cache

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from realizar.backends.wgpu.kernels import Constant, Kernel, kernel
+from realizar.backends.wgpu.kernels import Constant, Kernel, Part, kernel
+from realizar.backends.wgpu.one_row import OneRow
 from realizar.backends.wgpu.rounded import RoundedInputs
 
 if TYPE_CHECKING:
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from realizar.runtime.backend import CompileParams
     from realizar.runtime.plan import Plan
     from realizar.runtime.weights import Tensor
+
+
+MANY = 1 << 31
+"""Any number of rows."""
+KEPT_FREE = 6144
+"""Workgroup memory in bytes that a product needs besides that for its inputs."""
+
+
+MAX_OUTPUTS, MAX_PRODUCTS = 3, 3
+"""Values that one product writes, and products of a dispatch, at most."""
 
 
 class Place(NamedTuple):
@@ -111,6 +123,15 @@ class Lowering:
     adapters : AdapterTables
     params : CompileParams
     rounded : RoundedInputs
+    one_row : OneRow
+    early : set of int
+        Ids of the ops whose outputs earlier ops write in steps of one row.
+    skipped : set
+        Keys of rounded values that are not there in steps of one row.
+    waiting : dict
+        Id of a linear that a later op computes in steps of one row -> its product.
+    kept : dict
+        Key of a value -> indices of the first and the last op that use it though the plan does not say so.
     index : int
         That of the op whose dispatches are made.
     scratch_life : dict
@@ -131,16 +152,59 @@ class Lowering:
         self.step, self.adapters, self.params, self._device = step, adapters, params, device
         self.index = 0
         self.scratch_life: dict[Hashable, tuple[int, int]] = {}
+        self.kept: dict[Hashable, tuple[int, int]] = {}
         self.places: dict[Hashable, Place] = {}
         self.made: list[Any] = []
         self._shared: dict[tuple[str, int], Any] = {}
         self.uses_tiles, self.subgroup_size = device.uses_tiles, device.subgroup_size
         self.rounded = RoundedInputs(plan, tensors, params.activations)
+        n_bytes = device.gpu.limits["max-compute-workgroup-storage-size"] - KEPT_FREE
+        self.one_row = OneRow(plan, self.rounded, n_bytes, self._joins)
+        self.skipped: set[Hashable] = set()
+        self.early: set[int] = set()
+        self.waiting: dict[int, Any] = {}
+
+    @property
+    def exchange(self) -> dict[str, Constant]:
+        """Whether invocations exchange numbers within subgroups, of which 32 are in one, or through memory."""
+        has_subgroups = self.subgroup_size >= 32
+        return {"HAS_SUBGROUPS": has_subgroups, "USES_MEMORY": not has_subgroups}
+
+    def keep(self, place: Place) -> None:
+        """Let the current op use a value that it neither reads nor writes in the plan."""
+        first, last = self.kept.get(place.key, (self.index, self.index))
+        self.kept[place.key] = (min(first, self.index), max(last, self.index))
+
+    def written_early(self, op: Node) -> Place:
+        """Return the memory of an op's output, which the current op writes in steps of one row."""
+        place = self.place(op.outputs[0])
+        self.keep(place)
+        self.early.add(id(op))
+        return place
 
     def place(self, i: int) -> Place:
         """Return the memory of a value."""
         view = self.plan.views[i]
         return Place(view.root, view.offset, self.plan.views[view.root].n, view.n, view.m_rows)
+
+    def grouped(self, op: Node) -> list[list[tuple[str, str | None, int]]]:
+        """Return weight, bias and output of the products of a linear, those together that are one matrix."""
+        rows = zip(op.weights, op.attrs["bias"], op.outputs, strict=True)
+        made = []
+        for _, group in groupby(rows, lambda row: (self.tensors[row[0]].type, row[1] is not None)):
+            own = list(group)
+            while own:
+                n = min(len(own), MAX_OUTPUTS)
+                while n > 1 and not self.weights.fits(*(self.tensors[name] for name, _, _ in own[:n])):
+                    n -= 1
+                made.append(own[:n])
+                own = own[n:]
+        return made
+
+    def _joins(self, op: Node) -> bool:
+        """Whether one dispatch can have all products of a linear."""
+        whole = all(self.weights.fits(self.tensors[name]) for name in op.weights)
+        return whole and len(self.grouped(op)) <= MAX_PRODUCTS
 
     def scratch(self, n: int, m_rows: bool) -> Place:
         """Return memory of n floats for each row, that only the current op uses."""
@@ -184,7 +248,7 @@ class Lowering:
 
     def dispatch(
         self, name: str, constants: Mapping[str, Constant], buffers: Mapping[str, Any], *, x: int, m_rows: bool,
-        per: int = 1, parts: Sequence[str] = (), split: int = 0, z: int = 1,
+        per: int = 1, parts: Sequence[str | Part] = (), split: int = 0, z: int = 1,
     ) -> Dispatch:  # fmt: skip
         """Return a dispatch of a kernel; `buffers` has a Place or a buffer for each of its bindings.
 
@@ -192,7 +256,7 @@ class Lowering:
         or that are None are not used.
         """
         places = {key.upper(): place for key, place in buffers.items() if isinstance(place, Place)}
-        all_constants = dict(constants)
+        all_constants = {**self.exchange, **constants}
         for key, place in places.items():
             all_constants.update({f"{key}_LD": place.ld, f"{key}_AT": place.at})
         found = kernel(self._device, name, all_constants, parts)

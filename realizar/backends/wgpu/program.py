@@ -167,6 +167,8 @@ class WgpuProgram:
     def _new_arena(self, params: CompileParams) -> Arena:
         views, scratch = self.plan.views, self._low.scratch_life
         life: dict[Hashable, tuple[int, int]] = dict(self.plan.lifetimes().items())
+        for key, (first, last) in self._low.kept.items():
+            life[key] = (min(life[key][0], first), max(life[key][1], last))
         n_floats: dict[Hashable, int] = {root: views[root].n for root in self.plan.lifetimes()}
         of_outputs: set[Hashable] = {root for root in self.plan.lifetimes() if views[root].m_rows}
         for key, span in scratch.items():

@@ -1,11 +1,11 @@
-"""Elementwise ops: a formula for each, in shaders/elementwise.wgsl, or elementwise_quantized.wgsl before a product."""
+"""Elementwise ops: a formula for each, in shaders/elementwise.wgsl, or elementwise_rounded.wgsl before a product."""
 
 from __future__ import annotations
 
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from realizar.backends.wgpu.lowering import Dispatch, Lowering, Place, groups
+from realizar.backends.wgpu.lowering import MANY, ByRows, Dispatch, Lowering, Place, groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ FORMULAS = {
 NO_SECOND: dict[str, Constant] = {"HAS_SECOND": False, "B_N": 1, "B_REPEAT": 1, "B_LD": 0, "B_AT": 0}
 """Constants for a formula that does not use q."""
 ROUNDED_ELEMENTS = 256
-"""Elements that one workgroup of shaders/elementwise_quantized.wgsl rounds."""
+"""Elements that one workgroup of shaders/elementwise_rounded.wgsl rounds."""
 
 
 def _lower(op: Node, low: Lowering) -> Sequence[Work]:
@@ -56,11 +56,18 @@ def _lower(op: Node, low: Lowering) -> Sequence[Work]:
         constants.update(B_N=n, B_REPEAT=1 if n == 1 else x.n // n)
     constants["HAS_SECOND"] = "b" in buffers
     rounding = low.rounded.of_output(op)
+    whole = low.dispatch("elementwise", constants, {**buffers, "y": y}, x=groups(x.n), m_rows=y.m_rows, parts=["formulas"])
     if rounding is None:
-        buffers["y"] = y
-        return [low.dispatch("elementwise", constants, buffers, x=groups(x.n), m_rows=y.m_rows, parts=["formulas"])]
-    act, _ = low.rounded_to_int8(y, rounding.block)
-    return [_rounded(low, constants, buffers, act, rounding.block, y if rounding.keeps else None)]
+        made = whole
+    else:
+        act, _ = low.rounded_to_int8(y, rounding.block)
+        made = _rounded(low, constants, buffers, act, rounding.block, y if rounding.keeps else None)
+    if id(op) in low.early:
+        return [ByRows(y.m_rows, ((1, ()), (MANY, (made,))))]
+    reader = low.one_row.reader(op.outputs[0])
+    if reader is not None and low.one_row.prepares(reader[0]):
+        return [ByRows(y.m_rows, ((1, (whole,)), (MANY, (made,))))]
+    return [made]
 
 
 def quantized(low: Lowering, x: Place, act: Place, block: int) -> Dispatch:
@@ -78,12 +85,12 @@ def _rounded(
 ) -> Dispatch:
     """Return the dispatch that rounds a formula to int8, and keeps its values in y if that is a place."""
     return low.dispatch(
-        "elementwise_quantized",
+        "elementwise_rounded",
         {**constants, "ACT_BLOCK": block, "KEEPS": y is not None, "Y_LD": 0, "Y_AT": 0},
         {**buffers, "act": act, "y": y},
         x=groups(buffers["a"].n, ROUNDED_ELEMENTS),
         m_rows=act.m_rows,
-        parts=["formulas", "quantize"],
+        parts=["formulas", "round"],
     )
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from realizar.backends.wgpu.lowering import ByRows, Dispatch, FromBatch, Lowering, Place, groups
+from realizar.backends.wgpu.lowering import MANY, ByRows, Dispatch, FromBatch, Lowering, Place, groups
 from realizar.backends.wgpu.ops.elementwise import quantized
+from realizar.backends.wgpu.ops.linear_one import Product, in_one, team_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from realizar.backends.wgpu.kernels import Constant
     from realizar.backends.wgpu.lowering import Work
-    from realizar.backends.wgpu.weights import Matrix
     from realizar.graph import Node
 
 ROWS = {"token": "token(id.y)", "id": "token(id.y)", "position": "u32(position(id.y))", "type": "0u"}
@@ -28,26 +27,15 @@ ROWS_OF_GROUP: dict[int, dict[str, str]] = {
     },
 }
 """Rows of the step that a workgroup of a float32 product computes, if there are no more, or any number; their WGSL."""
-ROWS_OF_INT8 = {1: 1, 2: 2, 4: 4, 32: 8}
-"""Rows of the step, at most -> those that a workgroup computes with activations of int8. A GPU took 5 ms for a step of
-8 rows of phi-2, and 23 ms for one of 32 in tiles, which are half empty then."""
-MANY, TILE = 1 << 31, 64
-"""Any number of rows: shaders/linear_tiles.wgsl computes tiles of this many rows of the weight and of the step."""
-TEAMS = ((16, 128), (32, 64))
-"""Invocations that share a row of a weight, and those of a workgroup, of shaders/linear_int8.wgsl; for long rows."""
+ROWS_OF_INT8 = {1: (1, 1), 2: (2, 1), 4: (4, 1), 32: (8, 1)}
+"""Rows of the step, at most -> those that a workgroup computes with activations of int8, and the rows of the weight that
+a team of it computes."""
+TILE = 64
+"""Rows of the weight and of the step that shaders/linear_tiles.wgsl computes at a time."""
+LANES = 128
+"""Invocations of a workgroup of shaders/linear_int8.wgsl."""
 INVOCATIONS = 64
 """Invocations of a workgroup of shaders/linear.wgsl."""
-MAX_OUTPUTS = 3
-"""Values that one dispatch writes, at most."""
-
-
-class Product(NamedTuple):
-    """Weights of one format and the same input: one matrix, whose rows belong to several values."""
-
-    matrix: Matrix
-    outputs: list[Place]
-    bias: Any
-    residual: Place | None
 
 
 def _embed(op: Node, low: Lowering) -> Sequence[Work] | None:
@@ -70,12 +58,17 @@ def _linear(op: Node, low: Lowering) -> Sequence[Work] | None:
     if x.n % 4 or x.at % 4 or x.ld % 4:
         return None
     works: list[Work] = []
-    for block, product in _products(op, low):
-        if block:
-            act, is_new = low.rounded_to_int8(x, block)
-            if is_new:
-                works.append(quantized(low, x, act, block))
-            choices = {most: _int8(low, act, product, rows) for most, rows in ROWS_OF_INT8.items()}
+    products = list(_products(op, low))
+    one = in_one(op, low, products)
+    if one is not None:
+        works.append(ByRows(x.m_rows, ((1, tuple(one)), (MANY, ()))))
+    for product in products:
+        if product.block:
+            act, rounding = _rounding(low, x, product.block, one is not None)
+            works += rounding
+            choices = {most: _int8(op, low, act, product, *of_group) for most, of_group in ROWS_OF_INT8.items()}
+            if one is not None:
+                choices[1] = ()
             if low.uses_tiles:
                 choices[MANY] = _dispatches(low, "linear_tiles", {}, {"act": act}, product, TILE, TILE)
         else:
@@ -84,21 +77,27 @@ def _linear(op: Node, low: Lowering) -> Sequence[Work] | None:
     return works
 
 
-def _products(op: Node, low: Lowering) -> Iterator[tuple[int, Product]]:
-    """Yield the block of activations of each product, 0 for float32, and the product."""
+def _rounding(low: Lowering, x: Place, block: int, is_joined: bool) -> tuple[Place, list[Work]]:
+    """Return the memory of a rounded value, and what rounds it unless it is; joined with its product for one row."""
+    act, is_new = low.rounded_to_int8(x, block)
+    if not is_new and (is_joined or act.key not in low.skipped):
+        return act, []
+    made = quantized(low, x, act, block)
+    if is_new and is_joined:
+        low.skipped.add(act.key)
+        return act, [ByRows(x.m_rows, ((1, ()), (MANY, (made,))))]
+    low.skipped.discard(act.key)
+    return act, [made] if is_new else [ByRows(x.m_rows, ((1, (made,)), (MANY, ())))]
+
+
+def _products(op: Node, low: Lowering) -> Iterator[Product]:
+    """Yield the products of an op."""
     residual = low.place(op.inputs[1]) if op.attrs["residual"] else None
-    rows = zip(op.weights, op.attrs["bias"], op.outputs, strict=True)
-    for (_, has_bias), group in groupby(rows, lambda row: (low.tensors[row[0]].type, row[1] is not None)):
-        own = list(group)
-        while own:
-            n = min(len(own), MAX_OUTPUTS)
-            while n > 1 and not low.weights.fits(*(low.tensors[name] for name, _, _ in own[:n])):
-                n -= 1
-            names, biases, outputs = zip(*own[:n], strict=True)
-            own = own[n:]
-            matrix = low.weights.matrix(*(low.tensors[name] for name in names))
-            bias = low.weights.vector(*(low.tensors[name] for name in biases)) if has_bias else None
-            yield low.rounded.block(names[0]), Product(matrix, [low.place(i) for i in outputs], bias, residual)
+    for own in low.grouped(op):
+        names, biases, outputs = zip(*own, strict=True)
+        matrix = low.weights.matrix(*(low.tensors[name] for name in names))
+        bias = None if biases[0] is None else low.weights.vector(*(low.tensors[name] for name in biases))
+        yield Product(matrix, low.rounded.block(names[0]), [low.place(i) for i in outputs], bias, residual)
 
 
 def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
@@ -107,15 +106,15 @@ def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispat
     return _dispatches(low, "linear", constants, {"x": x}, product, rows, INVOCATIONS // 16)
 
 
-def _int8(low: Lowering, act: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
-    """Return the product with activations of int8, for `rows` rows of the step at a time."""
-    lanes, invocations = TEAMS[product.matrix.k > 4096]
-    has_subgroups = low.subgroup_size >= lanes
+def _int8(op: Node, low: Lowering, act: Place, product: Product, rows: int, outs: int) -> tuple[Dispatch, ...]:
+    """Return the product with activations of int8, for `rows` rows of the step and `outs` of the weight at a time."""
+    team = team_of(op, low)
+    in_subgroups = low.subgroup_size >= team
     constants: dict[str, Constant] = {
-        "INVOCATIONS": invocations, "LANES": lanes, "N_ROW": rows, "HAS_SUBGROUPS": has_subgroups,
-        "USES_MEMORY": not has_subgroups,
+        "LANES": LANES, "TEAM": team, "N_ROW": rows, "OUTS": outs, "HAS_TEAMS_IN_SUBGROUPS": in_subgroups,
+        "HAS_TEAMS_IN_MEMORY": not in_subgroups,
     }  # fmt: skip
-    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, invocations // lanes)
+    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, LANES // team * outs)
 
 
 def _dispatches(
@@ -135,7 +134,7 @@ def _dispatches(
         }  # fmt: skip
         bound = {**part.buffers, **buffers, "bias": product.bias, "residual": product.residual}
         bound.update({f"y{j}": place for j, place in enumerate(y)})
-        n, parts = groups(part.n_rows, n_out_of_group), [matrix.form.part]
+        n, parts = groups(part.n_rows, n_out_of_group), [matrix.form.part, *(["int8"] if "act" in buffers else [])]
         made.append(low.dispatch(name, all_constants, bound, x=n, m_rows=x.m_rows, per=rows, parts=parts))
     return tuple(made)
 

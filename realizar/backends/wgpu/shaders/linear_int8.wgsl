@@ -1,5 +1,5 @@
-// y = W x + b (+ residual) for N_ROW rows of the step at a time, with activations of int8 (quantize.wgsl). A team of LANES
-// invocations computes a row of W; the order of a sum depends neither on N_ROW nor on the other rows of the step.
+// y = W x + b (+ residual) for N_ROW rows of the step at a time, with activations of int8 (round.wgsl). A team of TEAM
+// invocations computes OUTS rows of W; the order of a sum depends neither on N_ROW nor on the other rows of the step.
 @group(1) @binding(1) var<storage, read> act: array<vec4<u32>>;
 // if HAS_BIAS
 @group(1) @binding(2) var<storage, read> bias: array<f32>;
@@ -9,67 +9,64 @@
 // end
 ${STORE}
 
-const TEAMS = INVOCATIONS / LANES;
-// if USES_MEMORY
-var<workgroup> parts: array<f32, INVOCATIONS * N_ROW>;
+const TEAMS = LANES / TEAM;
+const SUMS = OUTS * N_ROW;
+const OWN = (SUMS + TEAM - 1u) / TEAM;  // sums that an invocation stores
+// if HAS_TEAMS_IN_MEMORY
+var<workgroup> parts: array<f32, LANES * SUMS>;
 // end
 
-// The row of the step that is row t of a workgroup.
+// Row t of the step of those of a workgroup.
 fn row_of(first: u32, t: u32) -> u32 {
     if (N_ROW == 1u) { return first; }
     return min(first + t, ${N} - 1u);
 }
 
-fn dots(a: vec4<u32>, b: vec4<u32>) -> i32 {
-    return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
-}
-
-@compute @workgroup_size(INVOCATIONS)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) id: u32) {
-    let lane = id % LANES;
-    let out = group.x * TEAMS + id / LANES;
+    let lane = id % TEAM;
+    let first_out = group.x * OUTS * TEAMS + id / TEAM;  // and each TEAMS rows further
     let first = group.y * N_ROW;
-    let row_of_w = min(out, N_OUT - 1u);
-    var sums: array<f32, N_ROW>;
-    for (var g = lane; g < GROUPS; g += LANES) {
-        let a = first_codes(row_of_w * GROUPS + g);
-        let b = last_codes(row_of_w * GROUPS + g);
-        let s = scale_of(row_of_w, 8u * g);
-        var s_last = s;
-        if (HALVES) { s_last = scale_of(row_of_w, 8u * g + 4u); }
+    var sums: array<f32, SUMS>;
+    for (var g = lane; g < GROUPS; g += TEAM) {
+        var w: array<Group, OUTS>;
+        for (var o = 0u; o < OUTS; o += 1u) { w[o] = group_of(min(first_out + o * TEAMS, N_OUT - 1u), g); }
         for (var t = 0u; t < N_ROW; t += 1u) {
             let x = 3u * (row_of(first, t) * GROUPS + g);
+            let x_first = act[x];
+            let x_last = act[x + 1u];
             let m = bitcast<vec4<f32>>(act[x + 2u]);
-            if (HALVES) {
-                let products = s.x * f32(dots(a, act[x])) + s_last.x * f32(dots(b, act[x + 1u]));
-                sums[t] += m.x * products + (s.y * m.y + s_last.y * m.z);
-            } else {
-                sums[t] += m.x * (s.x * f32(dots(a, act[x]) + dots(b, act[x + 1u]))) + s.y * (m.y + m.z);
-            }
+            for (var o = 0u; o < OUTS; o += 1u) { sums[o * N_ROW + t] += product_of(w[o], x_first, x_last, m); }
         }
     }
-    var sum = 0.0;
-// if HAS_SUBGROUPS
-    for (var i = 0u; i < N_ROW; i += 1u) {
+    var own: array<f32, OWN>;
+// if HAS_TEAMS_IN_SUBGROUPS
+    for (var i = 0u; i < SUMS; i += 1u) {
         var total = sums[i];
-        for (var half = LANES / 2u; half > 0u; half /= 2u) { total += subgroupShuffleXor(total, half); }
-        if (i == lane) { sum = total; }
+        for (var half = TEAM / 2u; half > 0u; half /= 2u) { total += subgroupShuffleXor(total, half); }
+        if (i % TEAM == lane) { own[i / TEAM] = total; }
     }
 // end
-// if USES_MEMORY
-    for (var i = 0u; i < N_ROW; i += 1u) { parts[i * INVOCATIONS + id] = sums[i]; }
+// if HAS_TEAMS_IN_MEMORY
+    for (var i = 0u; i < SUMS; i += 1u) { parts[i * LANES + id] = sums[i]; }
     workgroupBarrier();
-    if (lane < N_ROW) {
-        for (var i = 0u; i < LANES; i += 1u) { sum += parts[lane * INVOCATIONS + id - lane + i]; }
+    for (var m = 0u; m < OWN; m += 1u) {
+        let i = min(m * TEAM + lane, SUMS - 1u);
+        for (var j = 0u; j < TEAM; j += 1u) { own[m] += parts[i * LANES + id - lane + j]; }
     }
 // end
-    let row = row_of(first, lane);
-    if (lane >= N_ROW || row != first + lane || out >= N_OUT) { return; }
+    for (var m = 0u; m < OWN; m += 1u) {
+        let i = m * TEAM + lane;
+        let row = first + i % N_ROW;
+        let out = first_out + i / N_ROW * TEAMS;
+        if (i >= SUMS || row >= ${N} || out >= N_OUT) { continue; }
+        var sum = own[m];
 // if HAS_BIAS
-    sum += bias[FIRST_OUT + out];
+        sum += bias[FIRST_OUT + out];
 // end
 // if HAS_RESIDUAL
-    sum += residual[row * RESIDUAL_LD + RESIDUAL_AT + FIRST_OUT + out];
+        sum += residual[row * RESIDUAL_LD + RESIDUAL_AT + FIRST_OUT + out];
 // end
-    store(row, FIRST_OUT + out, sum);
+        store(row, FIRST_OUT + out, sum);
+    }
 }

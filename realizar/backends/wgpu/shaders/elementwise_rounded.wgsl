@@ -1,14 +1,14 @@
-// f(a, b) as elementwise.wgsl, rounded to int8 (quantize.wgsl); in float32 too, if KEEPS.
+// f(a, b) as elementwise.wgsl, rounded to int8 (round.wgsl); in float32 too, if KEEPS.
 @group(1) @binding(0) var<storage, read> a: array<f32>;
 // if HAS_SECOND
 @group(1) @binding(1) var<storage, read> b: array<f32>;
 // end
-@group(1) @binding(2) var<storage, read_write> act: array<u32>;
+@group(1) @binding(2) var<storage, read_write> act: array<vec4<u32>>;
 // if KEEPS
 @group(1) @binding(3) var<storage, read_write> y: array<f32>;
 // end
 
-const INVOCATIONS = 64u;
+const LANES = 32u;
 
 // The element of b for element i of a row; 0 if the formula has none.
 fn second(row: u32, i: u32) -> f32 {
@@ -24,16 +24,18 @@ fn element(row: u32, i: u32) -> f32 {
     return f(a[row * A_LD + A_AT + i], second(row, i));
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = 4u * (64u * group.x + lane);
+    let i = 8u * (LANES * group.x + lane);
     let row = group.y;
-    var v = vec4<f32>();
+    var v: array<vec4<f32>, 2>;
     if (i < N) {
-        v = vec4<f32>(element(row, i), element(row, i + 1u), element(row, i + 2u), element(row, i + 3u));
+        for (var j = 0u; j < 8u; j += 1u) {
+            v[j / 4u][j % 4u] = element(row, i + j);
 // if KEEPS
-        for (var j = 0u; j < 4u; j += 1u) { y[row * Y_LD + Y_AT + i + j] = v[j]; }
+            y[row * Y_LD + Y_AT + i + j] = v[j / 4u][j % 4u];
 // end
+        }
     }
-    quantize(lane, row, i, v);
+    round_eight(lane, i, N, (row * N + i) / 32u, v[0], v[1]);
 }
