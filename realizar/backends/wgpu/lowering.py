@@ -102,7 +102,14 @@ class FromBatch(NamedTuple):
     dispatches: tuple[Dispatch, ...]
 
 
-Work = Dispatch | ByRows | BySplits | FromBatch
+class Decoding(NamedTuple):
+    """Attention that stores the keys and values of its rows, for steps with a row for each sequence; and others."""
+
+    one_each: BySplits
+    other: tuple[Dispatch | BySplits, ...]
+
+
+Work = Dispatch | ByRows | BySplits | FromBatch | Decoding
 
 
 class Lowering:

@@ -13,7 +13,7 @@ from realizar.backends.wgpu.adapters import AdapterPool, AdapterTables
 from realizar.backends.wgpu.arena import Arena
 from realizar.backends.wgpu.host import HostOp
 from realizar.backends.wgpu.kernels import step_layout
-from realizar.backends.wgpu.lowering import ByRows, BySplits, Dispatch, FromBatch, Lowering, Place, Work
+from realizar.backends.wgpu.lowering import ByRows, BySplits, Decoding, Dispatch, FromBatch, Lowering, Place, Work
 from realizar.backends.wgpu.native import Call, Commands, Copy
 from realizar.backends.wgpu.ops import LOWERED
 from realizar.backends.wgpu.step import StepInputs
@@ -40,6 +40,25 @@ LENGTHS = 64
 """Lengths of sequences are rounded up to a multiple of this where they determine calls."""
 SUBMISSION = 64
 """Calls that are submitted at a time: encoding them takes less time than a GPU takes for them."""
+
+
+class Step(NamedTuple):
+    """What the calls of a step depend on.
+
+    Attributes
+    ----------
+    n, m : int
+        Rows and outputs.
+    longest : int
+        Rows of the longest sequence, rounded up.
+    is_decoding : bool
+        Whether each sequence has one row.
+    """
+
+    n: int
+    m: int
+    longest: int
+    is_decoding: bool
 
 
 class Segment(NamedTuple):
@@ -112,7 +131,7 @@ class WgpuProgram:
         self._step_buffer, self._staging = device.buffer(4), device.buffer(4, reads_back=True)
         self._step_group: Any = None
         self._groups: dict[int, Any] = {}
-        self._lists: dict[tuple[int, int, int, bool], tuple[Segment, ...]] = {}
+        self._lists: dict[tuple[Step, bool], tuple[Segment, ...]] = {}
         self._last: Sequence[Call] = ()
         self._ahead: Ahead | None = None
         self._is_closed = False
@@ -188,14 +207,14 @@ class WgpuProgram:
         """Return the calls of a step of this many rows and outputs."""
         longest = int((batch.seq_past + np.diff(batch.seq_start)).max())
         longest = -(-longest // LENGTHS) * LENGTHS
-        key = (batch.n_tokens, len(batch.outputs), longest, batch.embeddings is not None)
+        key = (Step(batch.n_tokens, len(batch.outputs), longest, batch.n_tokens == batch.n_seqs), batch.embeddings is not None)
         if key not in self._lists:
             if len(self._lists) == MAX_LISTS:
                 self._lists.pop(next(iter(self._lists)))
             self._lists[key] = tuple(self._make_segments(*key))
         return self._lists[key]
 
-    def _make_segments(self, n: int, m: int, longest: int, has_embeddings: bool) -> Iterable[Segment]:
+    def _make_segments(self, step: Step, has_embeddings: bool) -> Iterable[Segment]:
         calls: list[Call] = []
         for op, works in self._works:
             if isinstance(works, HostOp):
@@ -207,12 +226,12 @@ class WgpuProgram:
                     yield Segment(tuple(calls), HostOp(self.plan, op, self._inputs, self._low.storage))
                     calls = []
                 else:
-                    calls += [c for made in _chosen(work, n, m, longest) for c in self._calls(made, n, m, longest)]
+                    calls += [call for made in _chosen(work, step) for call in self._calls(made, step)]
         yield Segment(tuple(calls), None)
 
-    def _calls(self, made: Dispatch, n: int, m: int, longest: int) -> Iterable[Call]:
-        y = -(-(m if made.m_rows else n) // made.per)
-        z = -(-longest // made.split) if made.split else made.z
+    def _calls(self, made: Dispatch, step: Step) -> Iterable[Call]:
+        y = -(-(step.m if made.m_rows else step.n) // made.per)
+        z = -(-step.longest // made.split) if made.split else made.z
         if y:
             yield Call(made.kernel.pipeline._internal, self._group(made)._internal, made.x, y, z)
 
@@ -310,14 +329,17 @@ def _submissions(calls: Sequence[Call]) -> list[Sequence[Call]]:
     return [*parts, calls[start:]]
 
 
-def _chosen(work: Work, n: int, m: int, longest: int) -> Sequence[Dispatch]:
-    """Return the dispatches for n rows and m outputs, and a longest sequence of this many rows."""
+def _chosen(work: Work, step: Step) -> Sequence[Dispatch]:
+    """Return the dispatches for a step."""
     if isinstance(work, Dispatch):
         return (work,)
     if isinstance(work, ByRows):
-        rows = m if work.m_rows else n
+        rows = step.m if work.m_rows else step.n
         return next((made for most, made in work.choices if rows <= most), work.choices[-1][1])
     if isinstance(work, BySplits):
-        rows = m if work.whole.m_rows else n
-        return work.parts if rows <= work.most and longest > work.split else (work.whole,)
+        rows = step.m if work.whole.m_rows else step.n
+        return work.parts if rows <= work.most and step.longest > work.split else (work.whole,)
+    if isinstance(work, Decoding):
+        works = (work.one_each,) if step.is_decoding else work.other
+        return [made for one in works for made in _chosen(one, step)]
     return work.dispatches

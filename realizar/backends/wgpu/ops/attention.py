@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar.backends.wgpu.lowering import BySplits, Dispatch, Lowering, Place, groups
+from realizar.backends.wgpu.kernels import Part
+from realizar.backends.wgpu.lowering import BySplits, Decoding, Dispatch, Lowering, Place, groups
 from realizar.backends.wgpu.storage import OF_WORD, ROUNDED
 from realizar.graph.position import alibi_slopes, position_bias
 
@@ -26,17 +27,23 @@ ONE_WORD: dict[str, Constant] = {
     "K_TYPE": "u32",
     "K_WORD": "k[i]",
     "PRODUCT": "for (var i = 0u; i < K_WORDS; i += 1u) { sum += product_of_word(k[k_at(at) + i], i); }",
+    "OWN_PRODUCT": "for (var i = 0u; i < K_WORDS; i += 1u) { sum += product_of_word(own_k[i], i); }",
 }
+_FOUR = """for (var i = 0u; i < K_WORDS; i += 4u) {
+        let words = WORDS;
+        sum += product_of_word(words.x, i) + product_of_word(words.y, i + 1u)
+            + product_of_word(words.z, i + 2u) + product_of_word(words.w, i + 3u);
+    }"""
 FOUR_WORDS: dict[str, Constant] = {
     "K_TYPE": "vec4<u32>",
     "K_WORD": "k[i / 4u][i % 4u]",
-    "PRODUCT": """for (var i = 0u; i < K_WORDS; i += 4u) {
-        let words = k[(k_at(at) + i) / 4u];
-        sum += product_of_word(words.x, i) + product_of_word(words.y, i + 1u)
-            + product_of_word(words.z, i + 2u) + product_of_word(words.w, i + 3u);
-    }""",
+    "PRODUCT": _FOUR.replace("= WORDS", "= k[(k_at(at) + i) / 4u]"),
+    "OWN_PRODUCT": _FOUR.replace("= WORDS", "= vec4<u32>(own_k[i], own_k[i + 1u], own_k[i + 2u], own_k[i + 3u])"),
 }
 """WGSL of a product of a query with a key that is read in one or four words at a time."""
+READ: dict[str, Constant] = {"STORES": False, "IS_STORED": True, "ACCESS": "read"}
+STORE: dict[str, Constant] = {"STORES": True, "IS_STORED": False, "ACCESS": "read_write"}
+"""Constants of attention to keys that are all in the cache, and of one that stores those of its own row."""
 NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
 NO_BIAS: dict[str, Constant] = {"HAS_BIASES": False, "HAS_ALIBI": False, "N_BIAS": 0}
 UNMASKED: dict[str, Constant] = {
@@ -98,18 +105,22 @@ def _attention(op: Node, low: Lowering) -> Sequence[Work]:
         *(["plain_query"] if rope is None else ["rotate", "rotated_query"]),
         "mask",
     ]
-    works.append(_attend(low, constants, buffers, parts))
-    return works
+    whole = (*works, _attend(low, constants, buffers, parts))
+    if attrs["cache"] is None or not kv or q.m_rows or not attrs["causal"] or low.storage.caches[attrs["cache"]].is_rounded:
+        return whole
+    buffers.update(new_k=kv[0], new_v=kv[1])
+    parts += [Part(("rotate", "key_source"), "k_", 0, ()), "new_kv"]
+    return [Decoding(_attend(low, {**constants, **STORE}, buffers, parts), whole)]
 
 
 def _attend(
-    low: Lowering, constants: Mapping[str, Constant], buffers: Mapping[str, Any], parts: Sequence[str]
+    low: Lowering, constants: Mapping[str, Constant], buffers: Mapping[str, Any], parts: Sequence[str | Part]
 ) -> BySplits:
     """Return the attention as one dispatch, and as two for few rows of long sequences."""
     n_head, v_dim, q = int(constants["N_HEAD"]), int(constants["V_DIM"]), buffers["q"]
-    split = max(SPLIT, groups(low.params.n_ctx, 64 * MAX_SPLITS) * 64)
+    split = groups(low.params.n_ctx, SPLIT * MAX_SPLITS) * SPLIT
     n_splits = groups(low.params.n_ctx, split)
-    shared = {**constants, "SPLIT": split, "N_SPLITS": n_splits}
+    shared = {**READ, **constants, "SPLIT": split, "N_SPLITS": n_splits}
     whole = low.dispatch("attention", {**shared, "IS_PART": False}, buffers, x=n_head, m_rows=q.m_rows, parts=parts)
     n_floats = ROWS_OF_SPLITS * n_head * n_splits * (v_dim + v_dim % 2 + 2)
     between = low.shared_memory("splits", n_floats)
@@ -135,7 +146,7 @@ def _kv_constants(op: Node, low: Lowering) -> dict[str, Constant]:
     n_head_kv, k_dim, v_dim = _kv_shape(op, low)
     shared: dict[str, Constant] = {
         "N_HEAD_KV": n_head_kv, "K_DIM": k_dim, "V_DIM": v_dim, "Q_SIZE": k_dim + k_dim % 2,
-        "WIDE": next((wide for wide in (16, 32) if 2 * wide >= v_dim), 64),
+        "WIDE": next((wide for wide in (16, 32, 64, 128) if 2 * wide >= v_dim), 256),
     }  # fmt: skip
     if op.attrs["cache"] is None:
         return {**shared, **FLOATS}

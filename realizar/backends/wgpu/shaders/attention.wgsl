@@ -11,7 +11,8 @@
 // end
 @group(1) @binding(5) var<storage, read_write> y: array<f32>;
 
-const LANES = 64u;
+const LANES = 256u;
+const READS = 16u;  // values that a lane reads before it needs the first
 const LEAST = -3.4028235e38;
 const PAIRS = (V_DIM + 1u) / 2u;
 const OWN = (PAIRS + WIDE - 1u) / WIDE;  // pairs of elements of a value that a lane sums, for one of KEY_GROUPS keys
@@ -34,9 +35,22 @@ fn bias(head: u32, distance: i32) -> f32 {
 }
 
 fn score(head: u32, at: u32, distance: i32) -> f32 {
+// if STORES
+    var s = product_of_own() * SCALE;
+    if (at != OWN_KEY) { s = product(at) * SCALE; }
+// end
+// if IS_STORED
     var s = product(at) * SCALE;
+// end
     if (SOFTCAP > 0.0) { s = SOFTCAP * tanh(clamp(s / SOFTCAP, -15.0, 15.0)); }
     return s + bias(head, distance);
+}
+
+fn pair_of_values(at: u32, pair: u32) -> vec2<f32> {
+// if STORES
+    if (at == OWN_KEY) { return values_of_own(pair); }
+// end
+    return values_of(at, pair);
 }
 
 @compute @workgroup_size(LANES)
@@ -67,7 +81,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 // end
     var merged: array<vec2<f32>, OWN>;
     let range = bounds(i, n_keys(s), span);
-    let own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head / (N_HEAD / N_HEAD_KV));  // it is written
+    let head_kv = head / (N_HEAD / N_HEAD_KV);
+    var own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head_kv);  // it is written
+// if STORES
+    let is_first = head % (N_HEAD / N_HEAD_KV) == 0u && (!IS_PART || i32(group.z) == i / i32(SPLIT));
+    take_new(lane, row, head_kv, own_at, is_first);
+    own_at = OWN_KEY;
+// end
     var split = range.x / i32(SPLIT);
     var end_split = (range.y - 1) / i32(SPLIT) + 1;
     if (IS_PART) {
@@ -86,7 +106,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var own = LEAST;
             var at = own_at;  // the memory of a key that is not seen may hold NaN
             if (is_seen) {
-                at = kv_row(s, j, head / (N_HEAD / N_HEAD_KV));
+// if STORES
+                if (j != i) { at = kv_row(s, j, head_kv); }
+// end
+// if IS_STORED
+                at = kv_row(s, j, head_kv);
+// end
                 own = score(head, at, j - i);
             }
             let before = most_of_split;
@@ -96,16 +121,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             weights[lane] = p * value_scale(at);
             rows[lane] = at;
             sum_of_split = sum_of_split * faded + total(lane, p);
+            let n_used = u32(min(to_key - first, i32(LANES)));
             for (var m = 0u; m < OWN; m += 1u) {
                 let pair = min(m * WIDE + lane % WIDE, PAIRS - 1u);
                 var values = part[m] * faded;
-                for (var t = lane / WIDE; t < LANES; t += 4u * KEY_GROUPS) {  // four independent reads at a time
-                    let a = values_of(rows[t], pair);
-                    let b = values_of(rows[t + KEY_GROUPS], pair);
-                    let c = values_of(rows[t + 2u * KEY_GROUPS], pair);
-                    let d = values_of(rows[t + 3u * KEY_GROUPS], pair);
-                    values += weights[t] * a + weights[t + KEY_GROUPS] * b;
-                    values += weights[t + 2u * KEY_GROUPS] * c + weights[t + 3u * KEY_GROUPS] * d;
+                for (var t = lane / WIDE; t < n_used; t += READS * KEY_GROUPS) {
+                    var found: array<vec2<f32>, READS>;
+                    for (var u = 0u; u < READS; u += 1u) { found[u] = pair_of_values(rows[t + u * KEY_GROUPS], pair); }
+                    for (var u = 0u; u < READS; u += 1u) { values += weights[t + u * KEY_GROUPS] * found[u]; }
                 }
                 part[m] = values;
             }

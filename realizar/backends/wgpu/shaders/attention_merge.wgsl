@@ -8,13 +8,15 @@
 const LEAST = -3.4028235e38;
 const PAIRS = (V_DIM + 1u) / 2u;
 
-@compute @workgroup_size(64)
+const LANES = 64u;
+
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = group.x;
     var row = group.y;
     if (PICKED) { row = output_row(group.y); }
     let range = bounds(place(row), n_keys(sequence(row)), span_of(row));
-    for (var d = lane; d < V_DIM; d += 64u) {
+    for (var d = lane; d < V_DIM; d += LANES) {
         var most = LEAST;
         var sum = 0.0;
         var merged = 0.0;

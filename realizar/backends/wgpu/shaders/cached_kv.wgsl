@@ -1,6 +1,6 @@
 // Keys and values of the KV cache, in the layout of store.wgsl and store_rounded.wgsl.
-@group(1) @binding(1) var<storage, read> k: array<${K_TYPE}>;
-@group(1) @binding(2) var<storage, read> v: array<u32>;
+@group(1) @binding(1) var<storage, ${ACCESS}> k: array<${K_TYPE}>;
+@group(1) @binding(2) var<storage, ${ACCESS}> v: array<u32>;
 
 // The row of the cache with key j of sequence s.
 fn kv_row(s: u32, j: i32, head: u32) -> u32 {
