@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from realizar.backends.wgpu.lowering import MANY, ByRows, Dispatch, FromBatch, Lowering, Place, groups
 from realizar.backends.wgpu.ops.elementwise import quantized
@@ -27,28 +27,9 @@ ROWS_OF_GROUP: dict[int, dict[str, str]] = {
     },
 }
 """Rows of the step that a workgroup of a float32 product computes, if there are no more, or any number; their WGSL."""
-
-
-class Shape(NamedTuple):
-    """How a product with activations of int8 is divided.
-
-    Attributes
-    ----------
-    rows : int
-        Rows of the step that an invocation computes.
-    outs : int
-        Rows of the weight that it computes.
-    row_lanes : int
-        0: shaders/linear_int8.wgsl; else invocations of 32 with different rows of the step, in shaders/linear_slices.wgsl.
-    """
-
-    rows: int
-    outs: int
-    row_lanes: int = 0
-
-
-SHAPES = {1: Shape(1, 1), 2: Shape(2, 1), 4: Shape(4, 1), 32: Shape(8, 1)}
-"""Rows of a step, at most -> the division of its products with activations of int8."""
+ROWS_OF_INT8 = {1: (1, 1), 2: (2, 1), 4: (4, 1), 32: (8, 2)}
+"""Rows of the step, at most -> those that a workgroup computes with activations of int8, and the rows of the weight that
+a team of it computes."""
 TILE = 64
 """Rows of the weight and of the step that shaders/linear_tiles.wgsl computes at a time."""
 LANES = 128
@@ -85,7 +66,7 @@ def _linear(op: Node, low: Lowering) -> Sequence[Work] | None:
         if product.block:
             act, rounding = _rounding(low, x, product.block, one is not None)
             works += rounding
-            choices = {most: _int8(op, low, act, product, shape) for most, shape in SHAPES.items()}
+            choices = {most: _int8(op, low, act, product, *of_group) for most, of_group in ROWS_OF_INT8.items()}
             if one is not None:
                 choices[1] = ()
             if low.uses_tiles:
@@ -125,22 +106,15 @@ def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispat
     return _dispatches(low, "linear", constants, {"x": x}, product, rows, INVOCATIONS // 16)
 
 
-def _int8(op: Node, low: Lowering, act: Place, product: Product, shape: Shape) -> tuple[Dispatch, ...]:
-    """Return the product with activations of int8."""
+def _int8(op: Node, low: Lowering, act: Place, product: Product, rows: int, outs: int) -> tuple[Dispatch, ...]:
+    """Return the product with activations of int8, for `rows` rows of the step and `outs` of the weight at a time."""
     team = team_of(op, low)
     in_subgroups = low.subgroup_size >= team
     constants: dict[str, Constant] = {
-        "TEAM": team, "N_ROW": shape.rows, "OUTS": shape.outs, "HAS_TEAMS_IN_SUBGROUPS": in_subgroups,
+        "LANES": LANES, "TEAM": team, "N_ROW": rows, "OUTS": outs, "HAS_TEAMS_IN_SUBGROUPS": in_subgroups,
         "HAS_TEAMS_IN_MEMORY": not in_subgroups,
     }  # fmt: skip
-    if shape.row_lanes:
-        constants["ROW_LANES"], outs = shape.row_lanes, 32 // shape.row_lanes * shape.outs
-        rows = shape.rows * shape.row_lanes
-        return _dispatches(low, "linear_slices", constants, {"act": act}, product, rows, outs)
-    constants["LANES"] = LANES
-    return _dispatches(
-        low, "linear_int8", constants, {"act": act}, product, shape.rows, LANES // team * shape.outs
-    )  # fmt: skip
+    return _dispatches(low, "linear_int8", constants, {"act": act}, product, rows, LANES // team * outs)
 
 
 def _dispatches(

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 TEAMS = (16, 32)
 """Invocations that share a row of a weight, if it has at most 4096 elements, and if it has more."""
-TURNS = 1
-"""Rows of a weight that a team of a workgroup computes, one after another."""
+WORKGROUPS, MAX_TURNS = 256, 8
+"""Workgroups that a device computes at the same time, about: with more, a team computes several rows of a weight, one
+after another, since each workgroup prepares the input."""
 FIRST_BINDINGS = (10, 26, 42)
 """Of each product: at most so many in a dispatch."""
 FIRST_OUTPUT = 60
@@ -179,12 +180,13 @@ def _dispatch(
 ) -> Dispatch:
     team = team_of(op, low)
     in_subgroups = low.subgroup_size >= team
+    turns = min(max(groups(text.n_out, LANES // team) // WORKGROUPS, 1), MAX_TURNS)
     declared = [
         f"@group(1) @binding({FIRST_OUTPUT + j}) var<storage, read_write> y{j}: array<f32>;"
         for j in range(len(text.outputs))
     ]
     constants: dict[str, Constant] = {
-        "LANES": LANES, "TEAM": team, "TURNS": TURNS, "N_OUT": text.n_out, "PREPARE": prepare,
+        "LANES": LANES, "TEAM": team, "TURNS": turns, "N_OUT": text.n_out, "PREPARE": prepare,
         "OUTPUTS": "\n".join(declared), "FIRST": text.first, "SECOND": text.second, "STORE": text.store,
         "HAS_SECOND": text.second != "return 0.0;", "HAS_RESIDUAL": buffers["residual"] is not None,
         "RESIDUAL_LD": 0, "RESIDUAL_AT": 0, "HAS_TEAMS_IN_SUBGROUPS": in_subgroups,
@@ -192,6 +194,6 @@ def _dispatch(
     }  # fmt: skip
     bound = {**buffers, **{f"y{j}": place for j, place in enumerate(text.outputs)}}
     return low.dispatch(
-        "linear_one", constants, bound, x=groups(text.n_out, LANES // team * TURNS), m_rows=text.outputs[0].m_rows,
+        "linear_one", constants, bound, x=groups(text.n_out, LANES // team * turns), m_rows=text.outputs[0].m_rows,
         parts=["reduce", "formulas", *parts],
     )  # fmt: skip

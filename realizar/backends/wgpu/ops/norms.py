@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KINDS = {"rms_norm": 1, "layer_norm": 2}
 """KIND of shaders/norm_row.wgsl; 0 is no norm."""
-LANES = 256
+LANES = 512
 """Invocations that compute a norm of a whole row: the order of its sum depends on them."""
 LANES_OF_PART = 64
 """Invocations that compute a norm of a part of a row, such as a head."""
@@ -29,10 +29,12 @@ def norm_of(op: Node | None, low: Lowering, x: Place) -> tuple[dict[str, Constan
         eps = float(op.attrs["eps"])
         weight, n_weight = low.vector(op.weights[0] if op.weights else None)
         bias, n_bias = low.vector(op.weights[1] if len(op.weights) > 1 else None)
-    is_aligned = n % 4 == 0 and x.at % 4 == 0 and x.ld % 4 == 0
+    is_aligned = all(i % 4 == 0 for i in (n, x.at, x.ld, n_weight, n_bias))
     constants: dict[str, Constant] = {
         "KIND": kind, "N": n, "EPS": eps, "N_WEIGHT": n_weight, "N_BIAS": n_bias, "IS_ALIGNED": is_aligned,
-        "IS_UNALIGNED": not is_aligned,
+        "IS_UNALIGNED": not is_aligned, "HAS_FOUR_WEIGHTS": n_weight > 0 and is_aligned,
+        "HAS_WEIGHTS": n_weight > 0 and not is_aligned, "HAS_FOUR_BIASES": n_bias > 0 and is_aligned,
+        "HAS_BIASES": n_bias > 0 and not is_aligned,
     }  # fmt: skip
     return constants, {"x": x, "norm_weight": weight, "norm_bias": bias}
 

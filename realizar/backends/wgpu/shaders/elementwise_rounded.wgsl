@@ -20,22 +20,21 @@ fn second(row: u32, i: u32) -> f32 {
 
 fn f(p: f32, q: f32) -> f32 { return ${F}; }
 
-fn element(row: u32, i: u32) -> f32 {
-    return f(a[row * A_LD + A_AT + i], second(row, i));
+// Elements i to i + 3 of a row of N.
+fn four(row: u32, i: u32) -> vec4<f32> {
+    var v = vec4<f32>();
+    if (i >= N) { return v; }
+    for (var j = 0u; j < 4u; j += 1u) {
+        v[j] = f(a[row * A_LD + A_AT + i + j], second(row, i + j));
+// if KEEPS
+        y[row * Y_LD + Y_AT + i + j] = v[j];
+// end
+    }
+    return v;
 }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = 8u * (LANES * group.x + lane);
-    let row = group.y;
-    var v: array<vec4<f32>, 2>;
-    if (i < N) {
-        for (var j = 0u; j < 8u; j += 1u) {
-            v[j / 4u][j % 4u] = element(row, i + j);
-// if KEEPS
-            y[row * Y_LD + Y_AT + i + j] = v[j / 4u][j % 4u];
-// end
-        }
-    }
-    round_eight(lane, i, N, (row * N + i) / 32u, v[0], v[1]);
+    let i = 256u * group.x + 4u * lane;
+    round_eight(lane, i, N, group.y * 3u * (N / 32u), four(group.y, i), four(group.y, i + 128u));
 }

@@ -32,10 +32,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var w: array<Group, OUTS>;
         for (var o = 0u; o < OUTS; o += 1u) { w[o] = group_of(min(first_out + o * TEAMS, N_OUT - 1u), g); }
         for (var t = 0u; t < N_ROW; t += 1u) {
-            let x = 3u * (row_of(first, t) * GROUPS + g);
+            let x = 3u * GROUPS * row_of(first, t) + g;
             let x_first = act[x];
-            let x_last = act[x + 1u];
-            let m = bitcast<vec4<f32>>(act[x + 2u]);
+            let x_last = act[x + GROUPS];
+            let m = bitcast<vec4<f32>>(act[x + 2u * GROUPS]);
             for (var o = 0u; o < OUTS; o += 1u) { sums[o * N_ROW + t] += product_of(w[o], x_first, x_last, m); }
         }
     }

@@ -33,10 +33,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
         if (g < GROUPS) {
             w_groups[id] = group_of(own_out, g);
-            let x = 3u * (own_row * GROUPS + g);
+            let x = 3u * GROUPS * own_row + g;
             x_first[id] = act[x];
-            x_last[id] = act[x + 1u];
-            x_scales[id] = bitcast<vec4<f32>>(act[x + 2u]);
+            x_last[id] = act[x + GROUPS];
+            x_scales[id] = bitcast<vec4<f32>>(act[x + 2u * GROUPS]);
         } else {
             w_groups[id].pairs = vec4<f32>();
             x_scales[id] = vec4<f32>();

@@ -4,11 +4,10 @@
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group.x * N;
-    normalize(lane, group.y * X_LD + X_AT + first, first);
-    for (var m = 0u; m < OWN; m += 1u) {
-        let i = element_of(lane, m);
-        for (var j = 0u; j < 4u; j += 1u) {
-            if (i + j < N) { y[group.y * Y_LD + Y_AT + first + i + j] = own[m][j]; }
-        }
+    let start = group.y * X_LD + X_AT + first;
+    measure(lane, start);
+    for (var i = 4u * lane; i < N; i += 4u * LANES) {
+        let v = normalized(start, i, first);
+        for (var j = 0u; j < min(4u, N - i); j += 1u) { y[group.y * Y_LD + Y_AT + first + i + j] = v[j]; }
     }
 }

@@ -2,22 +2,25 @@
 @group(1) @binding(0) var<storage, read_write> act: array<vec4<u32>>;
 // if KEEPS
 @group(1) @binding(4) var<storage, read_write> y: array<f32>;
+
+fn keep(row: u32, i: u32, v: vec4<f32>) {
+    if (i >= N) { return; }
+    for (var j = 0u; j < 4u; j += 1u) { y[row * Y_LD + Y_AT + i + j] = v[j]; }
+}
 // end
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    normalize(lane, group.y * X_LD + X_AT, 0u);
-    for (var m = 0u; m < OWN; m += 2u) {
-        let i = element_of(lane, m);
+    let start = group.y * X_LD + X_AT;
+    measure(lane, start);
+    for (var first = 0u; first < N; first += 8u * LANES) {
+        let i = first + 256u * (lane / 32u) + 4u * (lane % 32u);
+        let a = normalized(start, i, 0u);
+        let b = normalized(start, i + 128u, 0u);
 // if KEEPS
-        if (i < N) {
-            let to = group.y * Y_LD + Y_AT + i;
-            for (var j = 0u; j < 4u; j += 1u) {
-                y[to + j] = own[m][j];
-                y[to + 4u + j] = own[m + 1u][j];
-            }
-        }
+        keep(group.y, i, a);
+        keep(group.y, i + 128u, b);
 // end
-        round_eight(lane, i, N, (group.y * N + i) / 32u, own[m], own[m + 1u]);
+        round_eight(lane, i, N, group.y * 3u * (N / 32u), a, b);
     }
 }

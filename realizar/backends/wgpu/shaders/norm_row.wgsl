@@ -1,72 +1,77 @@
-// Norms of N elements from element `start` of x on, by LANES invocations: each has eight of each 8 LANES elements.
+// Norms of N elements from element `start` of x on, by LANES invocations: each has four elements of each 4 LANES.
 // if IS_ALIGNED
 @group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
 // end
 // if IS_UNALIGNED
 @group(1) @binding(1) var<storage, read> x: array<f32>;
 // end
-// if N_WEIGHT
+// if HAS_FOUR_WEIGHTS
+@group(1) @binding(2) var<storage, read> norm_weight: array<vec4<f32>>;
+// end
+// if HAS_WEIGHTS
 @group(1) @binding(2) var<storage, read> norm_weight: array<f32>;
 // end
-// if N_BIAS
+// if HAS_FOUR_BIASES
+@group(1) @binding(3) var<storage, read> norm_bias: array<vec4<f32>>;
+// end
+// if HAS_BIASES
 @group(1) @binding(3) var<storage, read> norm_bias: array<f32>;
 // end
 
 const PLAIN = 0u;
 const RMS_NORM = 1u;
 const LAYER_NORM = 2u;
-const OWN = 2u * ((N + 8u * LANES - 1u) / (8u * LANES));
-var<private> own: array<vec4<f32>, OWN>;  // of this invocation
+var<private> mean: f32;
+var<private> scale: f32;
 
-// The first element of own[m].
-fn element_of(lane: u32, m: u32) -> u32 { return 8u * (m / 2u * LANES + lane) + m % 2u * 4u; }
-
-fn is_there(i: u32) -> vec4<bool> { return vec4<u32>(i, i + 1u, i + 2u, i + 3u) < vec4<u32>(N); }
-
-fn four_of(at: u32, i: u32) -> vec4<f32> {
+// Elements i to i + 3 of the N, those below N.
+fn four_of(start: u32, i: u32) -> vec4<f32> {
     var found = vec4<f32>();
     if (i >= N) { return found; }
 // if IS_ALIGNED
-    return x[at / 4u];
+    return x[(start + i) / 4u];
 // end
 // if IS_UNALIGNED
-    for (var j = 0u; j < min(4u, N - i); j += 1u) { found[j] = x[at + j]; }
+    for (var j = 0u; j < min(4u, N - i); j += 1u) { found[j] = x[start + i + j]; }
 // end
     return found;
 }
 
-// Elements i to i + 3 of the N; `first` is the number of elements of the row before those.
-fn scaled(v: vec4<f32>, i: u32, first: u32) -> vec4<f32> {
-    var out = v;
-// if N_WEIGHT
-    for (var j = 0u; j < 4u; j += 1u) { out[j] *= norm_weight[(first + i + j) % N_WEIGHT]; }
-// end
-// if N_BIAS
-    for (var j = 0u; j < 4u; j += 1u) { out[j] += norm_bias[(first + i + j) % N_BIAS]; }
-// end
-    return out;
-}
-
-// Sets `own`; called by all invocations.
-fn normalize(lane: u32, start: u32, first: u32) {
-    for (var m = 0u; m < OWN; m += 1u) {
-        let i = element_of(lane, m);
-        own[m] = four_of(start + i, i);
-    }
+// Sets mean and scale; called by all invocations.
+fn measure(lane: u32, start: u32) {
+    mean = 0.0;
+    scale = 1.0;
     if (KIND == PLAIN) { return; }
     var part = 0.0;
     if (KIND == LAYER_NORM) {
-        for (var m = 0u; m < OWN; m += 1u) { part += dot(own[m], vec4<f32>(1.0)); }
-        let mean = total(lane, part) / f32(N);
+        for (var i = 4u * lane; i < N; i += 4u * LANES) { part += dot(four_of(start, i), vec4<f32>(1.0)); }
+        mean = total(lane, part) / f32(N);
         part = 0.0;
-        for (var m = 0u; m < OWN; m += 1u) {
-            own[m] = select(vec4<f32>(), own[m] - mean, is_there(element_of(lane, m)));
-        }
     }
-    for (var m = 0u; m < OWN; m += 1u) { part += dot(own[m], own[m]); }
-    let scale = 1.0 / sqrt(total(lane, part) / f32(N) + EPS);
-    for (var m = 0u; m < OWN; m += 1u) {
-        let i = element_of(lane, m);
-        if (i < N) { own[m] = scaled(own[m] * scale, i, first); }
+    for (var i = 4u * lane; i < N; i += 4u * LANES) {
+        let is_there = vec4<u32>(i, i + 1u, i + 2u, i + 3u) < vec4<u32>(N);
+        let v = select(vec4<f32>(), four_of(start, i) - mean, is_there);
+        part += dot(v, v);
     }
+    scale = 1.0 / sqrt(total(lane, part) / f32(N) + EPS);
+}
+
+// The results for elements i to i + 3; `first` is the number of elements of the row before the N.
+fn normalized(start: u32, i: u32, first: u32) -> vec4<f32> {
+    var v = four_of(start, i);
+    if (KIND == PLAIN || i >= N) { return v; }
+    v = (v - mean) * scale;
+// if HAS_FOUR_WEIGHTS
+    v *= norm_weight[(first + i) % N_WEIGHT / 4u];
+// end
+// if HAS_WEIGHTS
+    for (var j = 0u; j < 4u; j += 1u) { v[j] *= norm_weight[(first + i + j) % N_WEIGHT]; }
+// end
+// if HAS_FOUR_BIASES
+    v += norm_bias[(first + i) % N_BIAS / 4u];
+// end
+// if HAS_BIASES
+    for (var j = 0u; j < 4u; j += 1u) { v[j] += norm_bias[(first + i + j) % N_BIAS]; }
+// end
+    return v;
 }

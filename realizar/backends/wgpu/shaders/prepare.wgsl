@@ -3,9 +3,9 @@ var<workgroup> act: array<vec4<u32>, 3u * (N / 32u)>;
 
 // Sets `act`; called by all invocations, which meet at a barrier before they read it.
 fn prepare(lane: u32) {
-    normalize(lane, X_AT, 0u);
-    for (var m = 0u; m < OWN; m += 2u) {
-        let i = element_of(lane, m);
-        round_eight(lane, i, N, i / 32u, own[m], own[m + 1u]);
+    measure(lane, X_AT);
+    for (var first = 0u; first < N; first += 8u * LANES) {
+        let i = first + 256u * (lane / 32u) + 4u * (lane % 32u);
+        round_eight(lane, i, N, 0u, normalized(X_AT, i, 0u), normalized(X_AT, i + 128u, 0u));
     }
 }

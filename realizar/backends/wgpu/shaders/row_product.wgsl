@@ -6,7 +6,8 @@
 fn row_product(row: u32, lane: u32) -> f32 {
     var sum = 0.0;
     for (var g = lane; g < GROUPS; g += TEAM) {
-        sum += product_of(group_of(row, g), act[3u * g], act[3u * g + 1u], bitcast<vec4<f32>>(act[3u * g + 2u]));
+        let m = bitcast<vec4<f32>>(act[2u * GROUPS + g]);
+        sum += product_of(group_of(row, g), act[g], act[GROUPS + g], m);
     }
     return sum;
 }
