@@ -41,9 +41,23 @@ FOUR_WORDS: dict[str, Constant] = {
     "OWN_PRODUCT": _FOUR.replace("= WORDS", "= vec4<u32>(own_k[i], own_k[i + 1u], own_k[i + 2u], own_k[i + 3u])"),
 }
 """WGSL of a product of a query with a key that is read in one or four words at a time."""
-READ: dict[str, Constant] = {"STORES": False, "IS_STORED": True, "ACCESS": "read"}
-STORE: dict[str, Constant] = {"STORES": True, "IS_STORED": False, "ACCESS": "read_write"}
+READ: dict[str, Constant] = {
+    "STORES": False, "ACCESS": "read", "OWN_KEY": "product(own_at)", "OWN_SCALE": "value_scale(own_at)",
+    "OWN_VALUES": "values_of(own_at, pair)",
+}  # fmt: skip
+STORE: dict[str, Constant] = {
+    "STORES": True, "ACCESS": "read_write", "OWN_KEY": "product_of_own()", "OWN_SCALE": "1.0",
+    "OWN_VALUES": "values_of_own(pair)",
+}  # fmt: skip
 """Constants of attention to keys that are all in the cache, and of one that stores those of its own row."""
+READS = 8
+"""Values that an invocation reads before it needs the first of them."""
+UNROLLED: dict[str, Constant] = {
+    "READS": READS,
+    "READ": "\n".join(f"let v{u} = values_of(rows[t + {u}u * KEY_GROUPS], pair);" for u in range(READS)),
+    "ADD": "\n".join(f"values += weights[t + {u}u * KEY_GROUPS] * v{u};" for u in range(READS)),
+}
+"""WGSL that reads and adds them: drivers do not unroll such a loop by themselves."""
 NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
 NO_BIAS: dict[str, Constant] = {"HAS_BIASES": False, "HAS_ALIBI": False, "N_BIAS": 0}
 UNMASKED: dict[str, Constant] = {
@@ -120,7 +134,7 @@ def _attend(
     n_head, v_dim, q = int(constants["N_HEAD"]), int(constants["V_DIM"]), buffers["q"]
     split = groups(low.params.n_ctx, SPLIT * MAX_SPLITS) * SPLIT
     n_splits = groups(low.params.n_ctx, split)
-    shared = {**READ, **constants, "SPLIT": split, "N_SPLITS": n_splits}
+    shared = {**READ, **UNROLLED, **constants, "SPLIT": split, "N_SPLITS": n_splits}
     whole = low.dispatch("attention", {**shared, "IS_PART": False}, buffers, x=n_head, m_rows=q.m_rows, parts=parts)
     n_floats = ROWS_OF_SPLITS * n_head * n_splits * (v_dim + v_dim % 2 + 2)
     between = low.shared_memory("splits", n_floats)

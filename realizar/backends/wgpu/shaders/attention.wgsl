@@ -12,7 +12,6 @@
 @group(1) @binding(5) var<storage, read_write> y: array<f32>;
 
 const LANES = 256u;
-const READS = 16u;  // values that a lane reads before it needs the first
 const LEAST = -3.4028235e38;
 const PAIRS = (V_DIM + 1u) / 2u;
 const OWN = (PAIRS + WIDE - 1u) / WIDE;  // pairs of elements of a value that a lane sums, for one of KEY_GROUPS keys
@@ -34,23 +33,10 @@ fn bias(head: u32, distance: i32) -> f32 {
     return 0.0;
 }
 
-fn score(head: u32, at: u32, distance: i32) -> f32 {
-// if STORES
-    var s = product_of_own() * SCALE;
-    if (at != OWN_KEY) { s = product(at) * SCALE; }
-// end
-// if IS_STORED
-    var s = product(at) * SCALE;
-// end
+fn score_of(head: u32, product: f32, distance: i32) -> f32 {
+    var s = product * SCALE;
     if (SOFTCAP > 0.0) { s = SOFTCAP * tanh(clamp(s / SOFTCAP, -15.0, 15.0)); }
     return s + bias(head, distance);
-}
-
-fn pair_of_values(at: u32, pair: u32) -> vec2<f32> {
-// if STORES
-    if (at == OWN_KEY) { return values_of_own(pair); }
-// end
-    return values_of(at, pair);
 }
 
 @compute @workgroup_size(LANES)
@@ -82,11 +68,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var merged: array<vec2<f32>, OWN>;
     let range = bounds(i, n_keys(s), span);
     let head_kv = head / (N_HEAD / N_HEAD_KV);
-    var own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head_kv);  // it is written
+    let own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head_kv);
 // if STORES
     let is_first = head % (N_HEAD / N_HEAD_KV) == 0u && (!IS_PART || i32(group.z) == i / i32(SPLIT));
     take_new(lane, row, head_kv, own_at, is_first);
-    own_at = OWN_KEY;
 // end
     var split = range.x / i32(SPLIT);
     var end_split = (range.y - 1) / i32(SPLIT) + 1;
@@ -96,23 +81,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for (; split < end_split; split += 1) {
         let from_key = max(split * i32(SPLIT), range.x / i32(LANES) * i32(LANES));
-        let to_key = min((split + 1) * i32(SPLIT), range.y);
+        // Without its own key, if that is the last: it may not be there yet.
+        let end = select(range.y, i, IS_CAUSAL && range.y == i + 1);
+        let to_key = min((split + 1) * i32(SPLIT), end);
         var most_of_split = LEAST;
         var sum_of_split = 0.0;
         var part: array<vec2<f32>, OWN>;
         for (var first = from_key; first < to_key; first += i32(LANES)) {
             let j = first + i32(lane);
-            let is_seen = j >= range.x && j < to_key && sees(i, j, span);
+            let is_seen = j >= range.x && j < to_key && sees(i, j, span) && !(IS_CAUSAL && j == i);
             var own = LEAST;
-            var at = own_at;  // the memory of a key that is not seen may hold NaN
+            var at = kv_row(s, max(first, range.x), head_kv);  // the memory of a key that is not seen may hold NaN
             if (is_seen) {
-// if STORES
-                if (j != i) { at = kv_row(s, j, head_kv); }
-// end
-// if IS_STORED
                 at = kv_row(s, j, head_kv);
-// end
-                own = score(head, at, j - i);
+                own = score_of(head, product(at), j - i);
             }
             let before = most_of_split;
             most_of_split = max(most_of_split, greatest(lane, own));
@@ -126,11 +108,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let pair = min(m * WIDE + lane % WIDE, PAIRS - 1u);
                 var values = part[m] * faded;
                 for (var t = lane / WIDE; t < n_used; t += READS * KEY_GROUPS) {
-                    var found: array<vec2<f32>, READS>;
-                    for (var u = 0u; u < READS; u += 1u) { found[u] = pair_of_values(rows[t + u * KEY_GROUPS], pair); }
-                    for (var u = 0u; u < READS; u += 1u) { values += weights[t + u * KEY_GROUPS] * found[u]; }
+${READ}
+${ADD}
                 }
                 part[m] = values;
+            }
+        }
+        if (IS_CAUSAL && split == i / i32(SPLIT)) {  // the row's own key, after all others of its split
+            let own = score_of(head, ${OWN_KEY}, 0);
+            let before = most_of_split;
+            most_of_split = max(most_of_split, own);
+            let p = exp(own - most_of_split);
+            let faded = exp(before - most_of_split);
+            sum_of_split = sum_of_split * faded + p;
+            let weight = select(0.0, p * ${OWN_SCALE}, lane < WIDE);
+            for (var m = 0u; m < OWN; m += 1u) {
+                let pair = min(m * WIDE + lane % WIDE, PAIRS - 1u);
+                part[m] = part[m] * faded + weight * ${OWN_VALUES};
             }
         }
         if (KEY_GROUPS > 1u) {

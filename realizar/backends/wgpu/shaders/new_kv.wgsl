@@ -3,7 +3,6 @@
 @group(1) @binding(6) var<storage, read> new_k: array<f32>;
 @group(1) @binding(7) var<storage, read> new_v: array<f32>;
 
-const OWN_KEY = 0xffffffffu;  // for kv_row's number
 var<workgroup> own_k: array<u32, K_WORDS>;
 var<workgroup> own_v: array<u32, V_WORDS>;
 
