@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ LIMITS = (
 """Limits that are asked for as high as the adapter has them; WebGPU's defaults suit phones."""
 LEAST_SUBGROUP = 16
 """Teams of a product have as many invocations; smaller subgroups exchange through memory."""
+COMPILERS = 8
+"""Threads that compile kernels."""
 SOFTWARE = "CPU"
 """`adapter_type` of an adapter that computes on the CPU, such as lavapipe."""
 
@@ -45,7 +48,9 @@ class Device:
     kernels : dict
         Compiled kernels, which all programs share (`kernels.kernel`).
     lock : Lock
-        Held while a kernel is made or compiled: lists of calls keep handles, so none may be replaced by another thread.
+        Held while a kernel is made: lists of calls keep handles, so none may be replaced by another thread.
+    compiler : ThreadPoolExecutor
+        Compiles kernels before they are used.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Device:
     pid: int
     kernels: dict[Any, Any] = field(default_factory=dict)
     lock: forks.Lock = field(default_factory=forks.Lock)
+    compiler: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(min(COMPILERS, os.cpu_count() or 1)))
     _lost: list[bool] = field(default_factory=list)
 
     @property

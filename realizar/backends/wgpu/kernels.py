@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from realizar import forks
 from realizar.backends.wgpu.native import trusted_module
 from realizar.errors import DeviceError
 
@@ -69,7 +70,7 @@ class Part(NamedTuple):
 
 
 class Kernel:
-    """A kernel, compiled when it is first used.
+    """A kernel, compiled when it is first used, or before: by threads, while weights are uploaded.
 
     Bind group 0 has the inputs of the step (shaders/step.wgsl), bind group 1 its own buffers.
 
@@ -89,14 +90,14 @@ class Kernel:
     def __init__(self, device: Device, name: str, source: str) -> None:
         found = sorted((int(number), buffer, kind != "read") for number, kind, buffer in _BINDING.findall(source))
         self.name, self.bindings = name, tuple(Binding(*at) for at in found)
-        self._device, self._source = device, source
+        self._device, self._source, self._lock = device, source, forks.Lock()
         self._layout: Any = None
         self._pipeline: Any = None
 
     @property
     def layout(self) -> Any:
         """The layout of bind group 1."""
-        with self._device.lock:
+        with self._lock:
             if self._layout is None:
                 self._layout = self._new_layout()
             return self._layout
@@ -110,7 +111,7 @@ class Kernel:
         DeviceError
             If the driver does not compile it.
         """
-        with self._device.lock:
+        with self._lock:
             if self._pipeline is None:
                 self._pipeline = self._compiled()
             return self._pipeline
@@ -159,7 +160,10 @@ def kernel(device: Device, name: str, constants: Mapping[str, Constant], parts: 
     key = (name, tuple(parts), tuple(sorted(constants.items())))
     with device.lock:
         if key not in device.kernels:
-            device.kernels[key] = Kernel(device, name, _source(name, constants, parts))
+            made = Kernel(device, name, _source(name, constants, parts))
+            device.kernels[key] = made
+            if not device.is_software:  # which takes seconds for each
+                device.compiler.submit(lambda: made.pipeline)
         found: Kernel = device.kernels[key]
         return found
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 UPLOAD = 1 << 22
 """Elements that are repacked and written at a time, so that temporaries stay small."""
 MAX_THREADS = 16
-"""Threads that repack."""
+"""Threads that repack and copy."""
 
 
 class Part(NamedTuple):
@@ -69,6 +69,7 @@ class Weights:
         self.n_bytes = 0
         self.on_upload: Callable[[int], None] | None = None
         self.unread, self.unwritten = device.buffer(16), device.buffer(16)
+        self._pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
 
     def missing(self, tensors: Iterable[Tensor]) -> int:
         """Return the bytes in the file of those tensors that are not uploaded."""
@@ -108,6 +109,7 @@ class Weights:
 
     def close(self) -> None:
         """Free the memory of all weights."""
+        self._pool.shutdown()
         for _, matrix in self._matrices.values():
             for part in matrix.parts:
                 for buffer in part.buffers.values():
@@ -134,12 +136,14 @@ class Weights:
         step = max(1, UPLOAD // k)
         chunks = [rows[start : start + step] for rows in tensors for start in range(0, len(rows), step)]
         starts = np.cumsum([0, *map(len, chunks)])
-        with ThreadPoolExecutor(min(len(chunks), MAX_THREADS, os.cpu_count() or 1)) as pool:
-            for group in range(0, len(chunks), MAX_THREADS):  # no more chunks at a time than threads
-                some = pool.map(lambda rows: packed(rows, type_name), chunks[group : group + MAX_THREADS])
-                for start, rows, planes in zip(starts[group:].tolist(), chunks[group:], some, strict=False):
-                    for name, array in planes.items():
-                        self._device.gpu.queue.write_buffer(buffers[name], start * per_row[name], array)
-                    if self.on_upload is not None:
-                        self.on_upload(rows.nbytes)
+
+        def upload(start: int, rows: npt.NDArray[np.uint8]) -> int:
+            for name, array in packed(rows, type_name).items():
+                self._device.gpu.queue.write_buffer(buffers[name], start * per_row[name], array)
+            return rows.nbytes
+
+        for n_bytes in self._pool.map(upload, starts[:-1].tolist(), chunks):
+            if self.on_upload is not None:
+                self.on_upload(n_bytes)
+        self._device.gpu.queue.submit([])  # or the copies that write_buffer makes would be kept until a step
         return buffers
