@@ -46,12 +46,12 @@ def dequantize_pq2_0(blocks: U8) -> F32:
 
 def dequantize_ptq1_0(blocks: U8) -> F32:
     """uint8[n, 28] -> float32[n, 128]."""
-    return _centered(blocks[:, 26:], _digits(blocks, PTQ1_0_RUNS))
+    return _centered(blocks[:, 26:], digits(blocks, PTQ1_0_RUNS))
 
 
 def dequantize_tq1_0(blocks: U8) -> F32:
     """uint8[n, 54] -> float32[n, 256]."""
-    return _centered(blocks[:, 52:], _digits(blocks, TQ1_0_RUNS))
+    return _centered(blocks[:, 52:], digits(blocks, TQ1_0_RUNS))
 
 
 def dequantize_tq2_0(blocks: U8) -> F32:
@@ -121,7 +121,8 @@ def _join_pairs(q: U8) -> U8:
     return joined
 
 
-def _digits(blocks: U8, runs: tuple[tuple[int, int], ...]) -> U8:
+def digits(blocks: U8, runs: tuple[tuple[int, int], ...]) -> U8:
+    """uint8[n, n_bytes] -> the base-3 digits of all runs, uint8[n, n_elements]."""
     parts, at = [], 0
     for n_bytes, n_digits in runs:
         run = blocks[:, None, at : at + n_bytes] * POWERS[:n_digits, None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from realizar.backends.wgpu.forms import Form, form_of, packed, row_bytes
+from realizar.backends.wgpu.forms import Form, book_of, form_of, packed, row_bytes
 
 if TYPE_CHECKING:
     from realizar.backends.wgpu.device import Device
@@ -65,6 +65,7 @@ class Weights:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._matrices: dict[tuple[int, ...], tuple[tuple[Tensor, ...], Matrix]] = {}  # tensors are kept with their ids
+        self._books: dict[str, Any] = {}
         self._vectors: dict[tuple[int, ...], tuple[tuple[Tensor, ...], Any]] = {}
         self.n_bytes = 0
         self.on_upload: Callable[[int], None] | None = None
@@ -116,7 +117,7 @@ class Weights:
                     buffer.destroy()
         for _, buffer in self._vectors.values():
             buffer.destroy()
-        self._matrices, self._vectors, self.n_bytes = {}, {}, 0
+        self._matrices, self._vectors, self._books, self.n_bytes = {}, {}, {}, 0
 
     def _upload(self, tensors: tuple[Tensor, ...]) -> Matrix:
         type_name, k = tensors[0].type, tensors[0].shape[-1]
@@ -126,8 +127,20 @@ class Weights:
         parts = []
         for first in range(0, n_rows, most):  # several parts only for one tensor
             own = rows if most == n_rows else [rows[0][first : first + most]]
-            parts.append(Part(first, sum(map(len, own)), self._upload_rows(own, type_name, k)))
+            buffers = {**self._upload_rows(own, type_name, k), **self._book(type_name)}
+            parts.append(Part(first, sum(map(len, own)), buffers))
         return Matrix(form_of(type_name), n_rows, k, parts)
+
+    def _book(self, type_name: str) -> dict[str, Any]:
+        """Return the buffer of a format's codewords, if it has any; all weights share it."""
+        words = book_of(type_name)
+        if words is None:
+            return {}
+        if type_name not in self._books:
+            self._books[type_name] = self._device.buffer(words.nbytes)
+            self.n_bytes += words.nbytes
+            self._device.gpu.queue.write_buffer(self._books[type_name], 0, words)
+        return {"book": self._books[type_name]}
 
     def _upload_rows(self, tensors: list[npt.NDArray[np.uint8]], type_name: str, k: int) -> dict[str, Any]:
         per_row = {name: array.nbytes for name, array in packed(tensors[0][:1], type_name).items()}
