@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,6 @@ from realizar.runtime.batch import BLOCK
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from realizar.backends.storage import LayerCache
     from realizar.backends.wgpu.device import Device
     from realizar.graph import Cache, State
     from realizar.runtime.backend import StorageParams
@@ -75,12 +75,11 @@ class WgpuStorage:
     n_blocks : tuple of int
     n_slots : int
     caches : dict of str to DeviceCache
-        Caches in device memory, by key.
+        By key.
     states : dict of str to DeviceState
         By key.
     host : NumpyStorage
-        Other caches: it has all groups, with no block where the cache is in device memory. And all states, which ops on
-        the host fetch and put back (`fetch_state`, `put_state`).
+        All states, which ops on the host fetch and put back (`fetch_state`, `put_state`); no caches.
 
     Raises
     ------
@@ -94,13 +93,11 @@ class WgpuStorage:
         self.kv_type, self.n_blocks, self.n_slots = params.kv_type, params.n_blocks, params.n_slots
         k_type, v_type = kv_types(params.kv_type)
         self._device, self._commands = device, Commands(device)
-        on_host = tuple(n if _is_on_host(g) else 0 for g, n in zip(groups, params.n_blocks, strict=True))
-        self.host = NumpyStorage(groups, states, type(params)(on_host, params.n_slots, params.kv_type))
+        self.host = NumpyStorage((), states, replace(params, n_blocks=()))
         self.caches: dict[str, DeviceCache] = {}
         self._groups: list[list[DeviceCache]] = []
         for group, n_blocks in zip(groups, params.n_blocks, strict=True):
-            layers = () if _is_on_host(group) else group.layers
-            made = [self._cache(at, n_blocks, k_type, v_type) for at in layers]
+            made = [self._cache(at, n_blocks, k_type, v_type) for at in group.layers]
             self._groups.append(made)
             self.caches.update((cache.key, cache) for cache in made)
         self.states = {at.key: self._state(at, params.n_slots) for at in states}
@@ -127,16 +124,11 @@ class WgpuStorage:
         self.host.close()
 
     @property
-    def layers(self) -> list[LayerCache]:
-        """The caches in host memory."""
-        return [at for at in self.host.layers if at.key not in self.caches]
-
-    @property
     def n_bytes(self) -> int:
         """Bytes of all blocks and slots."""
         buffers = [buffer for group in range(len(self._groups)) for _, buffer, _ in self._buffers(group)]
         buffers += [state.buffer for state in self.states.values()]
-        return sum(at.n_bytes for at in self.layers) + sum(int(buffer.size) for buffer in buffers)
+        return sum(int(buffer.size) for buffer in buffers)
 
     @property
     def slot_bytes(self) -> int:
@@ -145,15 +137,10 @@ class WgpuStorage:
 
     def block_bytes(self, group: int) -> int:
         """Bytes of one block of a cache group."""
-        if not self._groups[group]:
-            return self.host.block_bytes(group)
         return sum(n_bytes for _, _, n_bytes in self._buffers(group))
 
     def copy_block(self, group: int, src: int, dst: int) -> None:
         """Copy a block of a cache group."""
-        if not self._groups[group]:
-            self.host.copy_block(group, src, dst)
-            return
         copies, at = [], 0
         scratch = self._device.buffer(self.block_bytes(group))  # WebGPU does not copy within a buffer
         for _, buffer, n_bytes in self._buffers(group):
@@ -179,8 +166,6 @@ class WgpuStorage:
 
     def save_blocks(self, group: int, blocks: Sequence[int]) -> dict[str, Array]:
         """Return a copy of these blocks, for `load_blocks`: K and V of each layer, "NAME.k" and "NAME.v"."""
-        if not self._groups[group]:
-            return self.host.save_blocks(group, blocks)
         buffers = self._buffers(group)
         if not len(blocks):
             return {name: np.empty((0, n_bytes // 4), np.uint32) for name, _, n_bytes in buffers}
@@ -202,9 +187,6 @@ class WgpuStorage:
 
     def load_blocks(self, group: int, blocks: Sequence[int], saved: Mapping[str, Array]) -> None:
         """Write the result of `save_blocks` into as many blocks."""
-        if not self._groups[group]:
-            self.host.load_blocks(group, blocks, saved)
-            return
         for name, buffer, n_bytes in self._buffers(group):
             for block, words in zip(blocks, saved[name], strict=True):
                 self._commands.write(buffer, block * n_bytes, np.ascontiguousarray(words))
@@ -251,11 +233,6 @@ class WgpuStorage:
     def _copy(self, copies: Sequence[Copy]) -> None:
         self._device.check_process()
         self._commands.submit(None, (), copies)
-
-
-def _is_on_host(group: CacheGroup) -> bool:
-    """Whether an op without a kernel reads the caches of a group: the indexer, which shares one with MLA."""
-    return any(at.name == "indexer" for at in group.layers)
 
 
 def _size(shape: tuple[int, int, int], kind: str) -> int:

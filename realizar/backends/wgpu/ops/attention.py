@@ -62,11 +62,11 @@ NO_ROTATION: dict[str, Constant] = {"ROTATION": 0, "DIMS": 0, "NEOX": False}
 NO_BIAS: dict[str, Constant] = {"HAS_BIASES": False, "HAS_ALIBI": False, "N_BIAS": 0}
 UNMASKED: dict[str, Constant] = {
     "N_WINDOW": 0, "N_SKIP": 0, "SOFTCAP": 0.0, "IS_CAUSAL": True, "IS_CHUNKED": False, "HAS_SPANS": True,
-    "HAS_SINKS": False, "N_KEYS": "n_of_sequence",
+    "HAS_SINKS": False, "N_KEYS": "n_of_sequence", "HAS_CHOSEN": False, "ROW_OF_CHOSEN": "row",
 }  # fmt: skip
 """Constants of shaders/attention.wgsl for plain causal attention."""
 FLOATS: dict[str, Constant] = {
-    "TRANSFORMS_K": False, "TRANSFORMS_V": False, "K_WIDTH": 1, "V_WIDTH": 1, "K_IS_Q4": False
+    "TRANSFORMS_K": False, "TRANSFORMS_V": False, "K_WIDTH": 1, "V_WIDTH": 1, "ROUNDS_Q": False
 }  # fmt: skip
 """Constants for keys and values that are neither transformed nor rounded."""
 
@@ -180,7 +180,7 @@ def _types(k_type: str, v_type: str) -> dict[str, Constant]:
     kinds = (("K", k_type), ("V", v_type))
     return {
         **{f"{name}_IS_{kind.upper()}": found == kind for name, found in kinds for kind in ("f16", "int8", "q4")},
-        "TRANSFORMS_K": k_type in ROUNDED, "TRANSFORMS_V": v_type == "q4",
+        "TRANSFORMS_K": k_type in ROUNDED, "TRANSFORMS_V": v_type == "q4", "ROUNDS_Q": k_type == "q4",
     }  # fmt: skip
 
 
@@ -244,6 +244,7 @@ def _mask_constants(attrs: Mapping[str, Any]) -> dict[str, Constant]:
         "SOFTCAP": float(attrs["softcap"]), "IS_CAUSAL": bool(attrs["causal"]), "IS_CHUNKED": bool(attrs["chunked"]),
         "HAS_SPANS": bool(attrs["spans"]),
         "HAS_SINKS": attrs["sinks"] is not None, "N_KEYS": "n_of_sequence",
+        "HAS_CHOSEN": False, "ROW_OF_CHOSEN": "row",
     }  # fmt: skip
 
 
@@ -263,19 +264,37 @@ def _biases(op: Node, low: Lowering, n_head: int, buffers: dict[str, Any]) -> di
     return {"HAS_BIASES": True, "HAS_ALIBI": False, "N_BIAS": bias.shape[1]}
 
 
-def _mla_attention(op: Node, low: Lowering) -> Sequence[Work] | None:
+def _mla_attention(op: Node, low: Lowering) -> Sequence[Work]:
     """Keys of one head for all queries; values are their first elements, in the same cache."""
-    cache = low.storage.caches.get(op.attrs["cache"])
-    if cache is None:
-        return None
-    q, k = (low.place(i) for i in op.inputs)
+    cache = low.storage.caches[op.attrs["cache"]]
+    q, k, *chosen = (low.place(i) for i in op.inputs)
     shared = {**_kv_constants(op, low), **NO_ROTATION}
     constants = {**shared, "N_HEAD": low.plan.shapes[op.inputs[0]][0], "PICKED": q.m_rows, **NO_BIAS, **UNMASKED}
     constants.update(SCALE=float(op.attrs["scale"]), V_WORDS=cache.k_shape[2], **_types(cache.k_type, cache.k_type))
     constants["TRANSFORMS_V"] = constants["TRANSFORMS_K"]
     buffers = {"q": q, "k": cache.k, "v": cache.k, "y": low.place(op.outputs[0])}
     parts = ["reduce", *_cached(constants), "plain_query", "mask"]
-    return [*_store(op, low, k, None, NO_ROTATION), _attend(low, constants, buffers, parts)]
+    store = _store(op, low, k, None, NO_ROTATION)
+    if not chosen:
+        return [*store, _attend(low, constants, buffers, parts)]
+    row = "group.y" if chosen[0].m_rows == q.m_rows else "row"
+    constants.update(HAS_CHOSEN=True, N_CHOSEN=chosen[0].n, ROW_OF_CHOSEN=row)
+    return [*store, _attend(low, constants, {**buffers, "chosen": chosen[0]}, parts).whole]
+
+
+def _choose_keys(op: Node, low: Lowering) -> Sequence[Work]:
+    """Scores of all keys of a sequence for each row, then the choice."""
+    cache, ids = low.storage.caches[op.attrs["cache"]], low.place(op.outputs[0])
+    q, k, weights = (low.place(i) for i in op.inputs)
+    constants = {**_kv_constants(op, low), **READ, **UNMASKED, "ROUNDS_Q": False, "TRANSFORMS_V": False}
+    constants.update(N_HEAD=low.plan.shapes[op.inputs[0]][0], N_CTX=low.params.n_ctx, N_CHOSEN=ids.n, PICKED=q.m_rows)
+    scores = low.shared_memory("scores of keys", low.params.n_batch * low.params.n_ctx)
+    buffers = {"q": q, "k": cache.k, "v": cache.k, "weights": weights, "scores": scores}
+    parts = ["reduce", *_cached(constants), "mask"]
+    tiles = low.dispatch("index_scores", constants, buffers, x=1, m_rows=q.m_rows, parts=parts, split=64)
+    buffers = {"scores": scores, "ids": ids}
+    choice = low.dispatch("choose_keys", constants, buffers, x=1, m_rows=q.m_rows, parts=["mask"])
+    return [*_store(op, low, k, None, NO_ROTATION), tiles, choice]
 
 
 def _cross_store(op: Node, low: Lowering) -> Sequence[Work]:
@@ -296,5 +315,5 @@ def _cross_attention(op: Node, low: Lowering) -> Sequence[Work]:
 
 LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work] | None]] = {
     "rope": _rope, "attention": _attention, "mla_attention": _mla_attention, "cross_store": _cross_store,
-    "cross_attention": _cross_attention,
+    "cross_attention": _cross_attention, "choose_keys": _choose_keys,
 }  # fmt: skip

@@ -10,8 +10,12 @@
 @group(1) @binding(4) var<storage, read> sinks: array<f32>;
 // end
 @group(1) @binding(5) var<storage, read_write> y: array<f32>;
+// if HAS_CHOSEN
+@group(1) @binding(6) var<storage, read> chosen: array<f32>;
+// end
 
 const LANES = 256u;
+const OWN_IS_LAST = IS_CAUSAL && !HAS_CHOSEN;  // the key of the row itself, which is always seen
 const LEAST = -3.4028235e38;
 const PAIRS = (V_DIM + 1u) / 2u;
 const OWN = (PAIRS + WIDE - 1u) / WIDE;  // pairs of elements of a value that a lane sums, for one of KEY_GROUPS keys
@@ -22,6 +26,15 @@ var<workgroup> weights: array<f32, LANES>;
 var<workgroup> rows: array<u32, LANES>;
 
 fn source(i: u32) -> f32 { return q[i]; }
+
+// The key in place j of those of a row: row j of the sequence, or one that was chosen; -1 for none.
+fn key_in(row: u32, j: i32) -> i32 {
+// if HAS_CHOSEN
+    let id = chosen[row * CHOSEN_LD + CHOSEN_AT + u32(j)];
+    return select(-1, i32(id), id >= 0.0 && id < 1e9);
+// end
+    return j;
+}
 
 fn bias(head: u32, distance: i32) -> f32 {
 // if HAS_ALIBI
@@ -66,12 +79,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 // end
     var merged: array<vec2<f32>, OWN>;
-    let range = bounds(i, n_keys(s), span);
+    var range = bounds(i, n_keys(s), span);
     let head_kv = head / (N_HEAD / N_HEAD_KV);
     let own_at = kv_row(s, select(range.x, i, IS_CAUSAL), head_kv);
 // if STORES
     let is_first = head % (N_HEAD / N_HEAD_KV) == 0u && (!IS_PART || i32(group.z) == i / i32(SPLIT));
     take_new(lane, row, head_kv, own_at, is_first);
+// end
+// if HAS_CHOSEN
+    range = vec2<i32>(0, min(range.y, i32(N_CHOSEN)));
 // end
     var split = range.x / i32(SPLIT);
     var end_split = (range.y - 1) / i32(SPLIT) + 1;
@@ -82,16 +98,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (; split < end_split; split += 1) {
         let from_key = max(split * i32(SPLIT), range.x / i32(LANES) * i32(LANES));
         // Without its own key, if that is the last: it may not be there yet.
-        let end = select(range.y, i, IS_CAUSAL && range.y == i + 1);
+        let end = select(range.y, i, OWN_IS_LAST && range.y == i + 1);
         let to_key = min((split + 1) * i32(SPLIT), end);
         var most_of_split = LEAST;
         var sum_of_split = 0.0;
         var part: array<vec2<f32>, OWN>;
         for (var first = from_key; first < to_key; first += i32(LANES)) {
-            let j = first + i32(lane);
-            let is_seen = j >= range.x && j < to_key && sees(i, j, span) && !(IS_CAUSAL && j == i);
+            let at_key = first + i32(lane);
+            let j = key_in(${ROW_OF_CHOSEN}, min(at_key, range.y - 1));
+            let is_new = OWN_IS_LAST && j == i;
+            let is_seen = at_key >= range.x && at_key < to_key && j >= 0 && sees(i, j, span) && !is_new;
             var own = LEAST;
             var at = kv_row(s, max(first, range.x), head_kv);  // the memory of a key that is not seen may hold NaN
+            if (HAS_CHOSEN) { at = own_at; }
             if (is_seen) {
                 at = kv_row(s, j, head_kv);
                 own = score_of(head, product(at), j - i);
@@ -114,7 +133,7 @@ ${ADD}
                 part[m] = values;
             }
         }
-        if (IS_CAUSAL && split == i / i32(SPLIT)) {  // the row's own key, after all others of its split
+        if (OWN_IS_LAST && split == i / i32(SPLIT)) {  // the row's own key, after all others of its split
             let own = score_of(head, ${OWN_KEY}, 0);
             let before = most_of_split;
             most_of_split = max(most_of_split, own);

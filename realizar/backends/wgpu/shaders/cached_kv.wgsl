@@ -14,10 +14,17 @@ fn v_at(at: u32) -> u32 { return at * V_WORDS + select(0u, at / 16u * 16u, V_IS_
 fn k_word(i: u32) -> u32 { return ${K_WORD}; }
 
 fn product_of_word(word: u32, i: u32) -> f32 {
-// if K_IS_Q4
+// if ROUNDS_Q
     return f32(dot4I8Packed(word & 0x0f0f0f0fu, query_codes[2u * i])
         + dot4I8Packed((word >> 4u) & 0x0f0f0f0fu, query_codes[2u * i + 1u]));
 // end
+    if (K_IS_Q4) {
+        let i8 = 8u * i;
+        let a = vec4<f32>(query[i8], query[i8 + 1u], query[i8 + 2u], query[i8 + 3u]);
+        let b = vec4<f32>(query[i8 + 4u], query[i8 + 5u], query[i8 + 6u], query[i8 + 7u]);
+        let low = vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu)) - 8.0;
+        return dot(a, low) + dot(b, vec4<f32>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu)) - 8.0);
+    }
     if (K_IS_INT8) {
         let q = vec4<f32>(query[4u * i], query[4u * i + 1u], query[4u * i + 2u], query[4u * i + 3u]);
         return dot(q, vec4<f32>(unpack4xI8(word)));
@@ -34,7 +41,7 @@ fn product(at: u32) -> f32 {
     ${PRODUCT}
     if (!K_IS_INT8 && !K_IS_Q4) { return sum; }
     let scale = bitcast<f32>(k_word(at / 16u * 16u * (K_WORDS + 1u) + 16u * K_WORDS + at % 16u));
-// if K_IS_Q4
+// if ROUNDS_Q
     return (sum - query_offset) * (query_scale * scale);
 // end
     return sum * scale;

@@ -1,5 +1,5 @@
-// The query in the form of keys that are stored after a Hadamard transform: H q / K_WIDTH, for q4 rounded to int8.
-// if K_IS_Q4
+// The query in the form of keys that are stored after a Hadamard transform: H q / K_WIDTH, rounded to int8 if ROUNDS_Q.
+// if ROUNDS_Q
 var<workgroup> query_codes: array<u32, Q_SIZE / 4u>;
 var<workgroup> sums_of_codes: array<i32, LANES>;
 var<private> query_scale: f32;
@@ -19,12 +19,12 @@ fn transform_query(lane: u32) {
     }
     for (var d = lane; d < Q_SIZE; d += LANES) { query[d] *= 1.0 / f32(K_WIDTH); }
     workgroupBarrier();
-// if K_IS_Q4
+// if ROUNDS_Q
     round_query(lane);
 // end
 }
 
-// if K_IS_Q4
+// if ROUNDS_Q
 fn round_query(lane: u32) {
     var part = 0.0;
     for (var d = lane; d < Q_SIZE; d += LANES) { part = max(part, size_of(query[d])); }
