@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from realizar.backends.wgpu.lowering import Lowering, Place, groups
+from realizar.backends.wgpu.ops.linear import _rounding
 from realizar.graph.routing import SMALLEST_SUM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from realizar.backends.wgpu.kernels import Constant
-    from realizar.backends.wgpu.lowering import Dispatch, Work
+    from realizar.backends.wgpu.lowering import Work
     from realizar.graph import Node
 
 GATING = {"softmax": 2, "sigmoid": 1}
@@ -77,35 +78,43 @@ def _experts(op: Node, low: Lowering) -> Sequence[Work] | None:
         formula = f"clamp(silu(g), -{limit}, {limit}) * clamp(p, -{limit}, {limit})"
     *gates, up, down = range(len(op.weights))
     hidden = low.scratch(ids.n * n_ff, x.m_rows)
-    made = []
+    made: list[Work] = []
     buffers: dict[str, Any] = {"ids": ids, "x": x}
     for j in gates:
         gate = low.scratch(ids.n * n_ff, x.m_rows)
-        made.append(_product(op, low, j, {**buffers, "y": gate}, "p"))
+        made += _product(op, low, j, {**buffers, "y": gate}, "p")
         buffers["gate"] = gate
-    made.append(_product(op, low, up, {**buffers, "y": hidden}, formula))
+    made += _product(op, low, up, {**buffers, "y": hidden}, formula)
     sums = {"ids": ids, "x": hidden, "weights": weights, "y": low.place(op.outputs[0])}
-    made.append(_product(op, low, down, sums, "p"))
-    return made
+    return [*made, *_product(op, low, down, sums, "p")]
 
 
-def _product(op: Node, low: Lowering, j: int, buffers: dict[str, Any], formula: str) -> Dispatch:
-    """Return the product with the j-th weight: of each rank, or, with weights of the experts, summed over them."""
+def _product(op: Node, low: Lowering, j: int, buffers: dict[str, Any], formula: str) -> list[Work]:
+    """Return the product with the j-th weight: of each rank, or, with weights of the experts, summed over them.
+
+    Its input is rounded before, if the weight is multiplied with int8 and it is not rounded yet.
+    """
     matrix, n_out = low.weights.matrix(low.tensors[op.weights[j]]), low.tensors[op.weights[j]].shape[1]
     bias, n_bias = low.vector(op.attrs["bias"][j])
     scales, n_scale = low.vector(op.attrs["scales"][j])
     ids, y, sums = buffers["ids"], buffers["y"], "weights" in buffers
     gate: Place | None = buffers.get("gate")
+    block = low.rounded.block(op.weights[j])
     constants: dict[str, Constant] = {
         **matrix.form.constants, "ROW_FOURS": matrix.row_fours, "N_OUT": n_out, "N_USED": ids.n, "F": formula,
         "X_OF_RANK": matrix.k if sums else 0, "HAS_BIAS": n_bias > 0, "HAS_SCALE": n_scale > 0, "SUMS": sums,
         "HAS_GATE": gate is not None, "GATE_LD": 0, "GATE_AT": 0, "WEIGHTS_LD": 0, "WEIGHTS_AT": 0,
+        "IS_INT8": block > 0, "IS_FLOAT": not block, "X_N": buffers["x"].n,
     }  # fmt: skip
     bound = {**matrix.parts[0].buffers, **buffers, "bias": bias, "expert_scales": scales}
-    return low.dispatch(
+    works: list[Work] = []
+    if block:
+        bound["act"], works = _rounding(low, buffers["x"], block, False)
+    made = low.dispatch(
         "expert_product", constants, bound, x=groups(n_out, OUTPUTS_OF_GROUP), z=1 if sums else ids.n,
-        m_rows=y.m_rows, parts=["formulas", matrix.form.part],
+        m_rows=y.m_rows, parts=["formulas", matrix.form.part, *(["int8"] if block else [])],
     )  # fmt: skip
+    return [*works, made]
 
 
 LOWERED: dict[str, Callable[[Node, Lowering], Sequence[Work] | None]] = {

@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from realizar.backends.wgpu.lowering import Lowering, groups
+from realizar.backends.wgpu.ops.linear import _rounding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,9 +34,16 @@ def _per_head_linear(op: Node, low: Lowering) -> Sequence[Work] | None:
         "N_ROW": end - first,
     }  # fmt: skip
     buffers = {**matrix.parts[0].buffers, "x": x, "y": y}
-    name = "per_head_transposed" if op.attrs["transposed"] else "per_head_linear"
-    n = n_column // 4 if op.attrs["transposed"] else end - first
-    return [low.dispatch(name, constants, buffers, x=groups(n), z=n_head, m_rows=y.m_rows, parts=[matrix.form.part])]
+    if op.attrs["transposed"]:
+        n, parts = groups(n_column // 4), [matrix.form.part]
+        return [low.dispatch("per_head_transposed", constants, buffers, x=n, z=n_head, m_rows=y.m_rows, parts=parts)]
+    block, works = low.rounded.block(op.weights[0]), []
+    if block:
+        buffers["act"], works = _rounding(low, x, block, False)
+    constants.update(IS_INT8=block > 0, IS_FLOAT=not block, X_N=x.n)
+    n, parts = groups(end - first), [matrix.form.part, *(["int8"] if block else [])]
+    made = low.dispatch("per_head_linear", constants, buffers, x=n, z=n_head, m_rows=y.m_rows, parts=parts)
+    return [*works, made]
 
 
 def _hadamard(op: Node, low: Lowering) -> Sequence[Work] | None:
