@@ -168,7 +168,7 @@ class WgpuStorage:
         """Return a copy of these blocks, for `load_blocks`: K and V of each layer, "NAME.k" and "NAME.v"."""
         buffers = self._buffers(group)
         if not len(blocks):
-            return {name: np.empty((0, n_bytes // 4), np.uint32) for name, _, n_bytes in buffers}
+            return {name: np.empty((0, n_bytes // 4), np.int32) for name, _, n_bytes in buffers}
         total = len(blocks) * sum(n_bytes for _, _, n_bytes in buffers)
         staging, at, copies = self._device.buffer(total, reads_back=True), 0, []
         for _, buffer, n_bytes in buffers:
@@ -181,7 +181,7 @@ class WgpuStorage:
         ends = np.cumsum([len(blocks) * n_bytes for _, _, n_bytes in buffers])[:-1]
         parts = np.split(found, ends)
         return {
-            name: part.view(np.uint32).reshape(len(blocks), -1)
+            name: part.view(np.int32).reshape(len(blocks), -1)
             for (name, _, _), part in zip(buffers, parts, strict=True)
         }
 

@@ -37,7 +37,8 @@ def _per_head_linear(op: Node, low: Lowering) -> Sequence[Work] | None:
     if op.attrs["transposed"]:
         n, parts = groups(n_column // 4), [matrix.form.part]
         return [low.dispatch("per_head_transposed", constants, buffers, x=n, z=n_head, m_rows=y.m_rows, parts=parts)]
-    block, works = low.rounded.block(op.weights[0]), []
+    block = low.rounded.block(op.weights[0])
+    works: list[Work] = []
     if block:
         buffers["act"], works = _rounding(low, x, block, False)
     constants.update(IS_INT8=block > 0, IS_FLOAT=not block, X_N=x.n)
