@@ -11,6 +11,7 @@ PATH = real("smollm2")
 N_TOKENS = 16
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(3600),  # a software adapter of two cores takes a third of a second for each row
     pytest.mark.real_model,
     pytest.mark.skipif(not PATH.is_file(), reason=f"the default model is not in the cache ({PATH})"),
 ]
