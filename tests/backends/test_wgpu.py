@@ -191,6 +191,15 @@ def test_splits_of_long_sequences_do_not_change_bits(tmp_path):
         np.testing.assert_array_equal(made.step([(1, 600, ids[600:])])["logits"], whole)
 
 
+@pytest.mark.parametrize("name", ["llama", "phi2"])
+def test_steps_of_one_row_have_the_bits_of_a_prompt(name, tmp_path):
+    """Norms and rounding within products, and keys that attention stores, from a sequence's first row on."""
+    with tiny_model(architecture(name), tiny_metadata(name), "Q4_K", tmp_path) as tiny:
+        made, ids = session(tiny, "f16", activations="int8"), random_tokens(20)
+        whole = made.step([(0, 0, ids)])["logits"]
+        np.testing.assert_array_equal(made.prompt(ids, 1, sequence=1)["logits"], whole)
+
+
 @pytest.mark.parametrize("name", ["bert", "t5"])
 def test_encoders(name, tmp_path):
     with encoders.tiny(name, tmp_path) as tiny:

@@ -26,7 +26,8 @@ KNOWN = {
         "Lock",  # of a job: `result` says in a child that it will never be done
         "SimpleQueue",  # recreated by `_begin`
     ],
-    "realizar/backends/wgpu/weights.py": ["ThreadPoolExecutor"],  # of one upload; a child has no device for one
+    "realizar/backends/wgpu/weights.py": ["ThreadPoolExecutor"],  # uploads; a child has no device for one
+    "realizar/backends/wgpu/device.py": ["ThreadPoolExecutor"],  # compiles kernels; a child cannot use the device
     "realizar/backends/wgpu/native.py": ["Event"],  # a child cannot use the device
     "realizar/pictures/deadline.py": ["SimpleQueue", "Timer"],  # of one download, which a child does not go on with
     "realizar/server/run.py": ["ThreadPoolExecutor"],  # of the event loop, which does not run in a child

@@ -62,7 +62,9 @@ class Device:
     pid: int
     kernels: dict[Any, Any] = field(default_factory=dict)
     lock: forks.Lock = field(default_factory=forks.Lock)
-    compiler: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(min(COMPILERS, os.cpu_count() or 1)))
+    compiler: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(min(COMPILERS, os.cpu_count() or 1))
+    )
     _lost: list[bool] = field(default_factory=list)
 
     @property

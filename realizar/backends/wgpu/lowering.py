@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import groupby
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from realizar.backends.wgpu.kernels import Constant, Kernel, Part, kernel
 from realizar.backends.wgpu.one_row import OneRow
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 MANY = 1 << 31
 """Any number of rows."""
-KEPT_FREE = 6144
-"""Workgroup memory in bytes that a product needs besides that for its inputs."""
 
 
 MAX_OUTPUTS, MAX_PRODUCTS = 3, 3
@@ -106,10 +104,10 @@ class Decoding(NamedTuple):
     """Attention that stores the keys and values of its rows, for steps with a row for each sequence; and others."""
 
     one_each: BySplits
-    other: tuple[Dispatch | BySplits, ...]
+    other: tuple[Work, ...]
 
 
-Work = Dispatch | ByRows | BySplits | FromBatch | Decoding
+Work: TypeAlias = "Dispatch | ByRows | BySplits | FromBatch | Decoding"
 
 
 class Lowering:
@@ -135,8 +133,6 @@ class Lowering:
         Ids of the ops whose outputs earlier ops write in steps of one row.
     skipped : set
         Keys of rounded values that are not there in steps of one row.
-    waiting : dict
-        Id of a linear that a later op computes in steps of one row -> its product.
     kept : dict
         Key of a value -> indices of the first and the last op that use it though the plan does not say so.
     index : int
@@ -165,11 +161,9 @@ class Lowering:
         self._shared: dict[tuple[str, int], Any] = {}
         self.uses_tiles, self.subgroup_size = device.uses_tiles, device.subgroup_size
         self.rounded = RoundedInputs(plan, tensors, params.activations)
-        n_bytes = device.gpu.limits["max-compute-workgroup-storage-size"] - KEPT_FREE
-        self.one_row = OneRow(plan, self.rounded, n_bytes, self._joins)
+        self.one_row = OneRow(plan, self.rounded, self.joins)
         self.skipped: set[Hashable] = set()
         self.early: set[int] = set()
-        self.waiting: dict[int, Any] = {}
 
     @property
     def exchange(self) -> dict[str, Constant]:
@@ -208,7 +202,7 @@ class Lowering:
                 own = own[n:]
         return made
 
-    def _joins(self, op: Node) -> bool:
+    def joins(self, op: Node) -> bool:
         """Whether one dispatch can have all products of a linear."""
         whole = all(self.weights.fits(self.tensors[name]) for name in op.weights)
         return whole and len(self.grouped(op)) <= MAX_PRODUCTS

@@ -37,6 +37,8 @@ def trusted_module(gpu: Any, name: str, source: str) -> Any:
     return GPUShaderModule(name, made, gpu)
 
 
+SPINS = 2000
+"""Polls of a GPU before the thread sleeps: some milliseconds. Waking up takes a tenth of one."""
 PATIENCE = 10.0
 """Seconds in which an idle device must have called back."""
 
@@ -142,7 +144,7 @@ class Commands:
             raise self._refusal("data", error) from error
 
     def read(self, staging: Any, n_bytes: int) -> npt.NDArray[np.uint8]:
-        """Wait for all work, and return a copy of the first n_bytes of a buffer that was made to be read.
+        """Wait for the work that writes a buffer that was made to be read, and return a copy of its first n_bytes.
 
         Raises
         ------
@@ -153,6 +155,10 @@ class Commands:
         self._status.clear()
         self._called.clear()
         lib.wgpuBufferMapAsync(buffer, lib.WGPUMapMode_Read, 0, n_bytes, self._on_mapped[0])
+        for _ in range(0 if self._device.is_software else SPINS):
+            if self._called.is_set():
+                break
+            lib.wgpuDevicePoll(self._device.gpu._internal, False, self._ffi.NULL)
         is_idle = False
         while not self._called.is_set() and not is_idle:
             is_idle = bool(lib.wgpuDevicePoll(self._device.gpu._internal, True, self._ffi.NULL))

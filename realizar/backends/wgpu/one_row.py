@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 NORMS = ("rms_norm", "layer_norm")
 ACTIVATIONS = ("silu", "gelu", "gelu_erf", "sigmoid", "relu", "softplus", "swiglu", "geglu", "geglu_erf")
 """Ops that a product can apply to its results."""
-BYTES_OF_GROUP = 48
-"""Workgroup memory of 32 elements that are rounded to int8 (shaders/round.wgsl)."""
+MAX_ELEMENTS, MAX_ROWS = 4096, 16384
+"""A product prepares inputs of at most so many elements, for weights of at most so many rows: else the workgroups would
+spend more time on that than a dispatch takes."""
 
 
 class OneRow:
-    """The chains of a plan around its products: norm -> linear, linear -> activation, and linear + linear.
+    """The chains of a plan around its products: norm -> linear -> activation.
 
     In a step of one row, each workgroup of a product rounds the input by itself, after the norm if there is one: that
     takes less time than a dispatch. Steps of more rows compute each op by itself, with the same bits.
@@ -29,25 +30,18 @@ class OneRow:
     ----------
     plan : Plan
     rounded : RoundedInputs
-    n_bytes : int
-        Workgroup memory for inputs.
     joins : callable
         Linear -> whether one dispatch can have all of its products.
     """
 
-    def __init__(self, plan: Plan, rounded: RoundedInputs, n_bytes: int, joins: Callable[[Node], bool]) -> None:
-        self._plan, self._rounded, self._n_bytes, self._joins = plan, rounded, n_bytes, joins
+    def __init__(self, plan: Plan, rounded: RoundedInputs, joins: Callable[[Node], bool]) -> None:
+        self._plan, self._rounded, self._joins = plan, rounded, joins
         self._readers: dict[int, list[tuple[Node, int]]] = defaultdict(list)
         self._made: dict[int, Node] = {}
         for op in plan.ops:
             self._made.update(dict.fromkeys(op.outputs, op))
             for j, i in enumerate(op.inputs):
                 self._readers[plan.views[i].root].append((op, j))
-        self._summed: dict[int, tuple[Node, Node]] = {}  # id of either op -> both
-        for op in plan.ops:
-            after = self._sum_with(op)
-            if after is not None and id(op) not in self._summed:
-                self._summed[id(op)] = self._summed[id(after)] = (op, after)
 
     def reader(self, i: int) -> tuple[Node, int] | None:
         """Return the op that alone reads a value, and which of its inputs it is; None if there are more, or parts."""
@@ -63,10 +57,11 @@ class OneRow:
             return False
         views = self._plan.views
         view, blocks = views[op.inputs[0]], {self._rounded.block(name) for name in op.weights}
-        fits = view.n // 32 * BYTES_OF_GROUP <= self._n_bytes and view.n == views[view.root].n and view.n % 32 == 0
+        fits = view.n <= MAX_ELEMENTS and view.n == views[view.root].n and view.n % 32 == 0
+        n_rows = sum(views[i].n for i in op.outputs)
         made = self._made.get(view.root)
         is_alone = self.reader(view.root) is not None or made is None or self._rounded.of_output(made) is None
-        return fits and len(blocks) == 1 and 0 not in blocks and is_alone and self._joins(op)
+        return fits and n_rows <= MAX_ROWS and len(blocks) == 1 and 0 not in blocks and is_alone and self._joins(op)
 
     def norm_of(self, op: Node) -> Node | None:
         """Return the norm that a linear computes with its input, if any."""
@@ -90,18 +85,6 @@ class OneRow:
         op, linear = found[0], self._made[i]
         views = self._plan.views
         of_linear = all(self._made.get(views[j].root) is linear and self.reader(j) is not None for j in op.inputs)
-        return op if self.prepares(linear) and of_linear and len(set(op.inputs)) == len(op.inputs) else None
-
-    def summed(self, op: Node) -> tuple[Node, Node] | None:
-        """Return two linears that one dispatch computes, where the second adds the result of the first to its own."""
-        return self._summed.get(id(op))
-
-    def _sum_with(self, op: Node) -> Node | None:
-        if not self.prepares(op) or len(op.weights) > 1:
-            return None
-        found = self.reader(op.outputs[0])
-        if found is None or not self.prepares(found[0]) or found[1] != 1 or len(found[0].weights) > 1:
-            return None
-        views, n = self._plan.views, sum(self._plan.views[each.inputs[0]].n for each in (op, found[0]))
-        same = views[op.outputs[0]].m_rows == views[found[0].outputs[0]].m_rows
-        return found[0] if same and n // 32 * BYTES_OF_GROUP <= self._n_bytes else None
+        is_read = (after := self.reader(op.outputs[0])) is not None and self.prepares(after[0])
+        is_free = is_read or self._rounded.of_output(op) is None
+        return op if self.prepares(linear) and of_linear and is_free and len(set(op.inputs)) == len(op.inputs) else None

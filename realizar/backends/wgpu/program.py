@@ -207,7 +207,10 @@ class WgpuProgram:
         """Return the calls of a step of this many rows and outputs."""
         longest = int((batch.seq_past + np.diff(batch.seq_start)).max())
         longest = -(-longest // LENGTHS) * LENGTHS
-        key = (Step(batch.n_tokens, len(batch.outputs), longest, batch.n_tokens == batch.n_seqs), batch.embeddings is not None)
+        key = (
+            Step(batch.n_tokens, len(batch.outputs), longest, batch.n_tokens == batch.n_seqs),
+            batch.embeddings is not None,
+        )
         if key not in self._lists:
             if len(self._lists) == MAX_LISTS:
                 self._lists.pop(next(iter(self._lists)))

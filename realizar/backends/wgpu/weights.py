@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 UPLOAD = 1 << 22
 """Elements that are repacked and written at a time, so that temporaries stay small."""
-MAX_THREADS = 16
-"""Threads that repack and copy."""
+MAX_THREADS = 6
+"""Threads that repack and copy; numpy is slower in more, where all map and unmap temporaries."""
 
 
 class Part(NamedTuple):
@@ -153,10 +153,10 @@ class Weights:
         def upload(start: int, rows: npt.NDArray[np.uint8]) -> int:
             for name, array in packed(rows, type_name).items():
                 self._device.gpu.queue.write_buffer(buffers[name], start * per_row[name], array)
+            self._device.gpu.queue.submit([])  # then the memory of the copies that write_buffer makes is used again
             return rows.nbytes
 
         for n_bytes in self._pool.map(upload, starts[:-1].tolist(), chunks):
             if self.on_upload is not None:
                 self.on_upload(n_bytes)
-        self._device.gpu.queue.submit([])  # or the copies that write_buffer makes would be kept until a step
         return buffers

@@ -113,14 +113,20 @@ def _attention(op: Node, low: Lowering) -> Sequence[Work]:
         buffers.update(k=cache.k, v=cache.v)
     constants.update(_mask_constants(attrs))
     constants.update(_biases(op, low, n_head, buffers))
-    parts = [
+    parts: list[str | Part] = [
         "reduce",
         *(["step_kv"] if attrs["cache"] is None else _cached(constants)),
         *(["plain_query"] if rope is None else ["rotate", "rotated_query"]),
         "mask",
     ]
     whole = (*works, _attend(low, constants, buffers, parts))
-    if attrs["cache"] is None or not kv or q.m_rows or not attrs["causal"] or low.storage.caches[attrs["cache"]].is_rounded:
+    if (
+        attrs["cache"] is None
+        or not kv
+        or q.m_rows
+        or not attrs["causal"]
+        or low.storage.caches[attrs["cache"]].is_rounded
+    ):
         return whole
     buffers.update(new_k=kv[0], new_v=kv[1])
     parts += [Part(("rotate", "key_source"), "k_", 0, ()), "new_kv"]

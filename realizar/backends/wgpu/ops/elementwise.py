@@ -56,7 +56,9 @@ def _lower(op: Node, low: Lowering) -> Sequence[Work]:
         constants.update(B_N=n, B_REPEAT=1 if n == 1 else x.n // n)
     constants["HAS_SECOND"] = "b" in buffers
     rounding = low.rounded.of_output(op)
-    whole = low.dispatch("elementwise", constants, {**buffers, "y": y}, x=groups(x.n), m_rows=y.m_rows, parts=["formulas"])
+    whole = low.dispatch(
+        "elementwise", constants, {**buffers, "y": y}, x=groups(x.n), m_rows=y.m_rows, parts=["formulas"]
+    )
     if rounding is None:
         made = whole
     else:

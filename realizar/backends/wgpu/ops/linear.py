@@ -27,9 +27,11 @@ ROWS_OF_GROUP: dict[int, dict[str, str]] = {
     },
 }
 """Rows of the step that a workgroup of a float32 product computes, if there are no more, or any number; their WGSL."""
-ROWS_OF_INT8 = {1: (1, 1), 2: (2, 1), 4: (4, 1), 32: (8, 2)}
-"""Rows of the step, at most -> those that a workgroup computes with activations of int8, and the rows of the weight that
-a team of it computes."""
+ROWS_OF_INT8 = {1: (1, 1), 2: (2, 1), 4: (4, 1), 32: (8, 4)}
+"""Rows of the step, at most -> those that a workgroup computes with activations of int8, and the rows of the weight of
+each of its teams."""
+FEW_OUTS, ROWS_OF_FEW = 5000, {1: (1, 1), 2: (2, 1), 8: (4, 1), 32: (8, 4)}
+"""Weights with fewer rows than this, and how products with them are divided: so that they keep a device busy."""
 TILE = 64
 """Rows of the weight and of the step that shaders/linear_tiles.wgsl computes at a time."""
 LANES = 128
@@ -59,14 +61,17 @@ def _linear(op: Node, low: Lowering) -> Sequence[Work] | None:
         return None
     works: list[Work] = []
     products = list(_products(op, low))
-    one = in_one(op, low, products)
-    if one is not None:
-        works.append(ByRows(x.m_rows, ((1, tuple(one)), (MANY, ()))))
+    one: Dispatch | None = None
     for product in products:
         if product.block:
-            act, rounding = _rounding(low, x, product.block, one is not None)
+            prepares = low.one_row.prepares(op)
+            act, rounding = _rounding(low, x, product.block, prepares)
             works += rounding
-            choices = {most: _int8(op, low, act, product, *of_group) for most, of_group in ROWS_OF_INT8.items()}
+            if product is products[0]:
+                one = in_one(op, low, products, act)
+                works += [] if one is None else [ByRows(x.m_rows, ((1, (one,)), (MANY, ())))]
+            divisions = ROWS_OF_FEW if product.matrix.n_rows < FEW_OUTS else ROWS_OF_INT8
+            choices = {most: _int8(op, low, act, product, *of_group) for most, of_group in divisions.items()}
             if one is not None:
                 choices[1] = ()
             if low.uses_tiles:
@@ -97,7 +102,8 @@ def _products(op: Node, low: Lowering) -> Iterator[Product]:
         names, biases, outputs = zip(*own, strict=True)
         matrix = low.weights.matrix(*(low.tensors[name] for name in names))
         bias = None if biases[0] is None else low.weights.vector(*(low.tensors[name] for name in biases))
-        yield Product(matrix, low.rounded.block(names[0]), [low.place(i) for i in outputs], bias, residual)
+        places = [low.place(i) for i in outputs]
+        yield Product(matrix, low.rounded.block(names[0]), list(outputs), places, bias, residual)
 
 
 def _float(low: Lowering, x: Place, product: Product, rows: int) -> tuple[Dispatch, ...]:
@@ -122,7 +128,7 @@ def _dispatches(
     rows: int, n_out_of_group: int,
 ) -> tuple[Dispatch, ...]:  # fmt: skip
     """Return the dispatches of a kernel for all parts of a matrix."""
-    matrix, y = product.matrix, product.outputs
+    matrix, y = product.matrix, product.places
     x = next(iter(buffers.values()))
     made = []
     for part in matrix.parts:

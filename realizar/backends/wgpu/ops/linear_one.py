@@ -25,6 +25,8 @@ after another, since each workgroup prepares the input."""
 FIRST_BINDINGS = (10, 26, 42)
 """Of each product: at most so many in a dispatch."""
 FIRST_OUTPUT = 60
+LANES_OF_READER = 64
+"""Invocations of a workgroup that reads a rounded input."""
 
 
 class Product(NamedTuple):
@@ -35,14 +37,18 @@ class Product(NamedTuple):
     matrix : Matrix
     block : int
         Elements of the input that share a scale when they are rounded to int8; 0: they are not.
-    outputs : list of Place
+    outputs : list of int
+        Ids of the values.
+    places : list of Place
+        Their memory.
     bias : wgpu buffer | None
     residual : Place | None
     """
 
     matrix: Matrix
     block: int
-    outputs: list[Place]
+    outputs: list[int]
+    places: list[Place]
     bias: Any
     residual: Place | None
 
@@ -58,69 +64,43 @@ class Text(NamedTuple):
 
 
 def team_of(op: Node, low: Lowering) -> int:
-    """Return the invocations that share a row of a weight: the same for all that a dispatch sums."""
-    both = low.one_row.summed(op) or (op,)
-    return TEAMS[max(low.place(each.inputs[0]).n for each in both) > 4096]
+    """Return the invocations that share a row of a weight."""
+    return TEAMS[low.place(op.inputs[0]).n > 4096]
 
 
-def in_one(op: Node, low: Lowering, products: Sequence[Product]) -> list[Dispatch] | None:
-    """Return the dispatch of a linear for one row, or none if that of a later op computes it; None if there is no such.
+def in_one(op: Node, low: Lowering, products: Sequence[Product], act: Place) -> Dispatch | None:
+    """Return a dispatch with all products of a linear for one row, and with what is around them; None if there is none.
 
     Parameters
     ----------
     op : Node
     low : Lowering
     products : sequence of Product
+    act : Place
+        The rounded input, which is read unless `low.one_row.prepares` the op.
     """
-    if not low.one_row.prepares(op):
+    prepares = low.one_row.prepares(op)
+    if not low.joins(op) or len({product.block for product in products}) > 1:
         return None
-    both = low.one_row.summed(op)
-    if both is None:
-        return [_joined(op, low, products)]
-    if op is both[0]:
-        low.waiting[id(op)] = products[0]
-        return []
-    return [_sum_of_two(both, low, (low.waiting[id(both[0])], products[0]))]
-
-
-def _joined(op: Node, low: Lowering, products: Sequence[Product]) -> Dispatch:
-    """All products of a linear, and the activation after them, if any."""
-    parts, buffers = _input(op, low, products[0].block, "", 0)
+    parts: list[str | Part] = ["stored_act"]
+    buffers: dict[str, Any] = {"act": act}
+    if prepares:
+        parts, buffers = _input(op, low, products[0].block)
     for prefix, at, product in zip("abc", FIRST_BINDINGS, products, strict=False):
-        parts.append(Part(_files(product), f"{prefix}_", at, (*_matrix(product), *low.exchange.items())))
-        buffers.update(_own(f"{prefix}_", product))
+        parts.append(Part((product.matrix.form.part, "int8", "row_product"), f"{prefix}_", at, _matrix(product)))
+        bound = {**product.matrix.parts[0].buffers, "bias": product.bias}
+        buffers.update({f"{prefix}_{name}": buffer for name, buffer in bound.items()})
     text = _gated(op, low, products) or _plain(low, products)
     buffers["residual"] = products[0].residual
-    return _dispatch(op, low, parts, buffers, text, "prepare(lane);")
+    return _dispatch(op, low, parts, buffers, text, prepares)
 
 
-def _sum_of_two(both: tuple[Node, Node], low: Lowering, products: tuple[Product, Product]) -> Dispatch:
-    parts, buffers = [], {"residual": products[0].residual}
-    for prefix, at, op, product in zip(("a_", "b_"), FIRST_BINDINGS, both, products, strict=False):
-        (own,), bound = _input(op, low, product.block, prefix, at)
-        parts.append(own._replace(files=own.files + _files(product), constants=own.constants + _matrix(product)))
-        buffers.update({**bound, **_own(prefix, product)})
-    place = products[1].outputs[0]
-    if products[0].residual is not None:
-        low.keep(products[0].residual)
-    before = "first + a_bias_of(row) + added(row)"
-    store = f"y0[Y0_AT + row] = second + b_bias_of(row) + ({before});"
-    text = Text("return a_row_product(row, lane);", "return b_row_product(row, lane);", store, (place,), place.n)
-    return _dispatch(both[1], low, parts, buffers, text, "a_prepare(lane); b_prepare(lane);")
-
-
-def _input(op: Node, low: Lowering, block: int, prefix: str, at: int) -> tuple[list[Part], dict[str, Any]]:
-    """Return the part that rounds the input of an op, and its buffers."""
-    norm = low.one_row.norm_of(op)
-    x = low.place(op.inputs[0])
-    constants, buffers = norm_of(norm, low, x)
+def _input(op: Node, low: Lowering, block: int) -> tuple[list[str | Part], dict[str, Any]]:
+    """Return the parts that round the input of an op, and their buffers."""
+    constants, buffers = norm_of(low.one_row.norm_of(op), low, low.place(op.inputs[0]))
     low.keep(buffers["x"])
     given = tuple({**constants, **low.exchange, "ACT_BLOCK": block}.items())
-    return [Part(("norm_row", "round", "prepare"), prefix, at, given)], {f"{prefix}{k}": v for k, v in buffers.items()}
-
-
-def _files(product: Product) -> tuple[str, ...]:
-    return (product.matrix.form.part, "int8", "row_product")
+    return ["reduce", Part(("norm_row", "norm_eight", "round", "prepare"), "", 0, given)], buffers
 
 
 def _matrix(product: Product) -> tuple[tuple[str, Constant], ...]:
@@ -128,12 +108,6 @@ def _matrix(product: Product) -> tuple[tuple[str, Constant], ...]:
         **product.matrix.form.constants, "ROW_FOURS": product.matrix.row_fours, "HAS_BIAS": product.bias is not None,
     }  # fmt: skip
     return tuple(constants.items())
-
-
-def _own(prefix: str, product: Product) -> dict[str, Any]:
-    """Return the buffers of a product, by name."""
-    bound = {**product.matrix.parts[0].buffers, "bias": product.bias}
-    return {f"{prefix}{name}": buffer for name, buffer in bound.items()}
 
 
 def _gated(op: Node, low: Lowering, products: Sequence[Product]) -> Text | None:
@@ -145,13 +119,13 @@ def _gated(op: Node, low: Lowering, products: Sequence[Product]) -> Text | None:
         return None
     y = low.written_early(gate)
     places = [low.place(i) for i in gate.inputs]
-    first, second = (0 if place.key == products[0].outputs[0].key else place.n for place in places)
+    first, second = (0 if place.key == products[0].places[0].key else place.n for place in places)
     store = (
         f"let p = first + a_bias_of(row + {first}u); let q = second + a_bias_of(row + {second}u); "
         f"y0[Y0_AT + row] = {FORMULAS[gate.op]};"
     )
-    parts = (f"return a_row_product(row + {at}u, lane);" for at in (first, second))
-    return Text(*parts, store, (y,), y.n)
+    first_part, second_part = (f"return a_row_product(row + {at}u, lane);" for at in (first, second))
+    return Text(first_part, second_part, store, (y,), y.n)
 
 
 def _plain(low: Lowering, products: Sequence[Product]) -> Text:
@@ -159,16 +133,17 @@ def _plain(low: Lowering, products: Sequence[Product]) -> Text:
     starts = [0]
     for product in products:
         starts.append(starts[-1] + product.matrix.n_rows)
-    first, store, outputs = [], [], []
+    first, store = [], []
+    outputs: list[Place] = []
     for prefix, product, (start, end) in zip("abc", products, pairwise(starts), strict=False):
         first.append(f"if (row < {end}u) {{ return {prefix}_row_product(row - {start}u, lane); }}")
         value = f"first + {prefix}_bias_of(row - {start}u)" + (" + added(row)" if product.residual is not None else "")
         at = start
-        for place in product.outputs:
-            act = low.one_row.activation(int(place.key))
-            is_joined = act is not None and len(act.inputs) == 1
-            j, formula = len(outputs), FORMULAS[act.op] if is_joined else "p"
-            outputs.append(low.written_early(act) if is_joined else place)
+        for i, place in zip(product.outputs, product.places, strict=True):
+            act, j, formula = low.one_row.activation(i), len(outputs), "p"
+            if act is not None and len(act.inputs) == 1:
+                formula, place = FORMULAS[act.op], low.written_early(act)
+            outputs.append(place)
             to = f"y{j}[Y{j}_AT + row - {at}u]"
             at += place.n
             store.append(f"if (row < {at}u) {{ let p = {value}; {to} = {formula}; return; }}")
@@ -176,17 +151,17 @@ def _plain(low: Lowering, products: Sequence[Product]) -> Text:
 
 
 def _dispatch(
-    op: Node, low: Lowering, parts: Sequence[Part], buffers: Mapping[str, Any], text: Text, prepare: str
-) -> Dispatch:
-    team = team_of(op, low)
+    op: Node, low: Lowering, parts: Sequence[str | Part], buffers: Mapping[str, Any], text: Text, prepares: bool
+) -> Dispatch:  # fmt: skip
+    team, lanes = team_of(op, low), LANES if prepares else LANES_OF_READER
+    turns = min(max(groups(text.n_out, lanes // team) // WORKGROUPS, 1), MAX_TURNS) if prepares else 1
     in_subgroups = low.subgroup_size >= team
-    turns = min(max(groups(text.n_out, LANES // team) // WORKGROUPS, 1), MAX_TURNS)
     declared = [
         f"@group(1) @binding({FIRST_OUTPUT + j}) var<storage, read_write> y{j}: array<f32>;"
         for j in range(len(text.outputs))
     ]
     constants: dict[str, Constant] = {
-        "LANES": LANES, "TEAM": team, "TURNS": turns, "N_OUT": text.n_out, "PREPARE": prepare,
+        "LANES": lanes, "TEAM": team, "TURNS": turns, "N_OUT": text.n_out, "PREPARES": prepares,
         "OUTPUTS": "\n".join(declared), "FIRST": text.first, "SECOND": text.second, "STORE": text.store,
         "HAS_SECOND": text.second != "return 0.0;", "HAS_RESIDUAL": buffers["residual"] is not None,
         "RESIDUAL_LD": 0, "RESIDUAL_AT": 0, "HAS_TEAMS_IN_SUBGROUPS": in_subgroups,
@@ -194,6 +169,6 @@ def _dispatch(
     }  # fmt: skip
     bound = {**buffers, **{f"y{j}": place for j, place in enumerate(text.outputs)}}
     return low.dispatch(
-        "linear_one", constants, bound, x=groups(text.n_out, LANES // team * turns), m_rows=text.outputs[0].m_rows,
-        parts=["reduce", "formulas", *parts],
+        "linear_one", constants, bound, x=groups(text.n_out, lanes // team * turns), m_rows=text.outputs[0].m_rows,
+        parts=["formulas", *parts],
     )  # fmt: skip

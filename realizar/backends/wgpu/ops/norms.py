@@ -50,7 +50,7 @@ def _norm(op: Node, low: Lowering) -> Sequence[Work]:
     act, _ = low.rounded_to_int8(y, rounding.block)
     buffers.update(act=act, y=y if rounding.keeps else None)
     constants.update(LANES=LANES, ACT_BLOCK=rounding.block, KEEPS=rounding.keeps, Y_LD=0, Y_AT=0)
-    parts = ["reduce", "norm_row", "round"]
+    parts = ["reduce", "norm_row", "norm_eight", "round"]
     made = low.dispatch("norm_rounded", constants, buffers, x=1, m_rows=y.m_rows, parts=parts)
     return [ByRows(y.m_rows, ((1, ()), (MANY, (made,)))) if low.one_row.joins_product(op) else made]
 

@@ -1,6 +1,6 @@
-// Products for a step of one row: each workgroup prepares the input by itself (prepare.wgsl), and a team of TEAM
-// invocations computes a row of W at a time, in the order of linear_int8.wgsl. With HAS_SECOND a result is made of two
-// products.
+// Products for a step of one row: a team of TEAM invocations computes a row of W at a time, in the order of
+// linear_int8.wgsl. Each workgroup prepares the input by itself (prepare.wgsl), or reads it (stored_act.wgsl). With
+// HAS_SECOND a result is made of two products.
 // if HAS_RESIDUAL
 @group(1) @binding(59) var<storage, read> residual: array<f32>;
 // end
@@ -45,8 +45,10 @@ fn store(row: u32, first: f32, second: f32) {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    ${PREPARE}
+// if PREPARES
+    prepare(lane);
     workgroupBarrier();
+// end
     for (var turn = 0u; turn < TURNS; turn += 1u) {
         let row = (group.x * TURNS + turn) * TEAMS + lane / TEAM;
         let own = min(row, N_OUT - 1u);

@@ -12,15 +12,16 @@ fn keep(row: u32, i: u32, v: vec4<f32>) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let start = group.y * X_LD + X_AT;
+    var own = eight_of(lane, 0u);
     measure(lane, start);
     for (var first = 0u; first < N; first += 8u * LANES) {
-        let i = first + 256u * (lane / 32u) + 4u * (lane % 32u);
-        let a = normalized(start, i, 0u);
-        let b = normalized(start, i + 128u, 0u);
+        if (first > 0u) { own = eight_of(lane, first); }
+        let a = first_four(start, own);
+        let b = last_four(start, own);
 // if KEEPS
-        keep(group.y, i, a);
-        keep(group.y, i + 128u, b);
+        keep(group.y, own.i, a);
+        keep(group.y, own.i + 128u, b);
 // end
-        round_eight(lane, i, N, group.y * 3u * (N / 32u), a, b);
+        round_eight(lane, own.i, N, group.y * 3u * (N / 32u), a, b);
     }
 }

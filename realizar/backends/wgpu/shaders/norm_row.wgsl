@@ -56,22 +56,32 @@ fn measure(lane: u32, start: u32) {
     scale = 1.0 / sqrt(total(lane, part) / f32(N) + EPS);
 }
 
-// The results for elements i to i + 3; `first` is the number of elements of the row before the N.
-fn normalized(start: u32, i: u32, first: u32) -> vec4<f32> {
-    var v = four_of(start, i);
-    if (KIND == PLAIN || i >= N) { return v; }
-    v = (v - mean) * scale;
+// Weights and biases of elements i to i + 3; `first` is the number of elements of the row before the N.
+fn weights_of(i: u32, first: u32) -> vec4<f32> {
+    var found = vec4<f32>(1.0);
 // if HAS_FOUR_WEIGHTS
-    v *= norm_weight[(first + i) % N_WEIGHT / 4u];
+    found = norm_weight[(first + i) % N_WEIGHT / 4u];
 // end
 // if HAS_WEIGHTS
-    for (var j = 0u; j < 4u; j += 1u) { v[j] *= norm_weight[(first + i + j) % N_WEIGHT]; }
+    for (var j = 0u; j < 4u; j += 1u) { found[j] = norm_weight[(first + i + j) % N_WEIGHT]; }
 // end
+    return found;
+}
+
+fn biases_of(i: u32, first: u32) -> vec4<f32> {
+    var found = vec4<f32>();
 // if HAS_FOUR_BIASES
-    v += norm_bias[(first + i) % N_BIAS / 4u];
+    found = norm_bias[(first + i) % N_BIAS / 4u];
 // end
 // if HAS_BIASES
-    for (var j = 0u; j < 4u; j += 1u) { v[j] += norm_bias[(first + i + j) % N_BIAS]; }
+    for (var j = 0u; j < 4u; j += 1u) { found[j] = norm_bias[(first + i + j) % N_BIAS]; }
 // end
-    return v;
+    return found;
+}
+
+// The results for elements i to i + 3.
+fn normalized(start: u32, i: u32, weights: vec4<f32>, biases: vec4<f32>) -> vec4<f32> {
+    let v = four_of(start, i);
+    if (KIND == PLAIN || i >= N) { return v; }
+    return (v - mean) * scale * weights + biases;
 }

@@ -3,9 +3,10 @@ var<workgroup> act: array<vec4<u32>, 3u * (N / 32u)>;
 
 // Sets `act`; called by all invocations, which meet at a barrier before they read it.
 fn prepare(lane: u32) {
+    var own = eight_of(lane, 0u);
     measure(lane, X_AT);
     for (var first = 0u; first < N; first += 8u * LANES) {
-        let i = first + 256u * (lane / 32u) + 4u * (lane % 32u);
-        round_eight(lane, i, N, 0u, normalized(X_AT, i, 0u), normalized(X_AT, i + 128u, 0u));
+        if (first > 0u) { own = eight_of(lane, first); }
+        round_eight(lane, own.i, N, 0u, first_four(X_AT, own), last_four(X_AT, own));
     }
 }
