@@ -1,4 +1,4 @@
-"""Writes requirements-dev.lock, the tools of extra `dev` with the hashes of their files, and sbom.json.
+"""Writes requirements-dev.lock, the tools of extra `dev` with the hashes of their files, and docs/sbom.json.
 
     pip install uv cyclonedx-bom && python tools/lock.py
 
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK, SBOM = ROOT / "requirements-dev.lock", ROOT / "sbom.json"
+LOCK, SBOM = ROOT / "requirements-dev.lock", ROOT / "docs/sbom.json"
 HEAD = "# Exact versions of the development tools, with hashes; written by tools/lock.py, do not edit.\n"
 OLDEST = "3.10"
 

@@ -91,7 +91,7 @@ def test_architecture_is_registered():
 README = """\
 # realizar-$dashed
 
-The architecture `$name` for [realizar](https://pypi.org/project/realizar/).
+The architecture `$name` for realizar.
 
     pip install -e '.[test]'
     pytest
