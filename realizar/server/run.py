@@ -99,7 +99,6 @@ def serve(settings: Settings) -> int:
         failures.append(error)
         server.should_exit = True
 
-    set_up_logs(settings)
     app = create_app(settings, fail)
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, uds=None if settings.uds is None else str(settings.uds),
@@ -111,6 +110,7 @@ def serve(settings: Settings) -> int:
         config.load()
     except OSError as error:  # of ssl, too
         raise ParameterError(f"ssl_certfile, ssl_keyfile: cannot be used: {error}") from None
+    set_up_logs(settings)
     server = Server(config)
     try:
         with _unix_socket(settings.uds) as sockets, _short_switch_interval():
