@@ -64,6 +64,16 @@ GEOMETRIES = {
     "ernie4_5-0.3b": Geometry(
         "ernie4_5", _sizes(18, 1024, 3072, 16, 2, 128, context=131072, rope__freq_base=5e5) | RMS, 103424, tied=True
     ),
+    # The language model of PaddleOCR-VL-0.9B
+    "paddleocr-0.4b": Geometry(
+        "paddleocr",
+        _sizes(18, 1024, 3072, 16, 2, 128, context=131072, rope__freq_base=5e5)
+        | {"rope.dimension_sections": [16, 24, 24, 0]}
+        | RMS,
+        103424,
+    ),
+    # Chameleon-7B with 10 of 32 layers and half the width
+    "chameleon-1b": Geometry("chameleon", _sizes(10, 2048, 5504, 16, 16, context=4096) | RMS, 65536),
     # EXAONE-3.5-2.4B with 12 of 30 layers
     "exaone-1b": Geometry(
         "exaone",

@@ -61,10 +61,7 @@ def command(
     n_gpu_layers: served.GPULayers = None,
     n_cpu_moe: served.CPUExperts = None,
     tensor_device: served.TensorDevices = None,
-    mmproj: Annotated[
-        _Words,
-        Option(help="File with the encoders of pictures and sounds, of the first model or MODEL=FILE.", metavar="FILE"),
-    ] = None,
+    mmproj: served.Encoders = None,
     allow_urls: served.AllowedURLs = None,
 ) -> None:
     """Serve models over HTTP. Each option is also REALIZAR_... in the environment, and a key of the TOML file."""

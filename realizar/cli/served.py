@@ -34,6 +34,10 @@ TensorDevices = Annotated[
     list[str] | None,
     Option("-ot", "--tensor-device", help="Where products with such tensors run.", metavar="PATTERN=DEVICE"),
 ]
+Encoders = Annotated[
+    list[str] | None,
+    Option(help="File with the encoders of pictures and sounds, of the first model or MODEL=FILE.", metavar="FILE"),
+]
 AllowedURLs = Annotated[
     list[str] | None,
     Option(help="Beginning of URLs of pictures and sounds that are read; * allows all.", metavar="URL"),

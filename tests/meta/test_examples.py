@@ -16,7 +16,7 @@ NOT_RUN = {
     "chat.md": ({1, 2, 3, 4}, "parts of a program"),
     "deployment.md": ({1, 2}, "needs the extra ray"),
     "embeddings.md": ({0}, "needs a reranker"),
-    "gpu.md": ({0}, "takes minutes on a GPU in software"),
+    "gpu.md": ({0, 1}, "takes minutes on a GPU in software"),
     "infill.md": ({0}, "needs tokens for the middle"),
     "scoring.md": ({1}, "needs the extra lm-eval"),
     "server.md": ({0}, "needs a running server; tutorials/serve.md has one"),
