@@ -123,6 +123,13 @@ class Commands:
         except self._errors as error:
             raise self._refusal("a step", error) from error
 
+    def bind_group(self, layout: Any, entries: list[dict[str, Any]]) -> Any:
+        """Return the buffers of a dispatch as a wgpu bind group; raises like `submit`."""
+        try:
+            return self._device.gpu.create_bind_group(layout=layout, entries=entries)
+        except self._errors as error:
+            raise self._refusal("a bind group", error) from error
+
     def _dispatch(self, compute: Any, step: Any, calls: Iterable[Call]) -> None:
         lib, null = self._lib, self._ffi.NULL
         set_pipeline, set_group = lib.wgpuComputePassEncoderSetPipeline, lib.wgpuComputePassEncoderSetBindGroup

@@ -246,7 +246,7 @@ class WgpuProgram:
                 {"binding": number, "resource": {"buffer": buffer, "offset": 0, "size": buffer.size}}
                 for (number, _, _), buffer in zip(made.kernel.bindings, buffers, strict=True)
             ]
-            self._groups[id(made)] = self._device.gpu.create_bind_group(layout=made.kernel.layout, entries=entries)
+            self._groups[id(made)] = self._commands.bind_group(made.kernel.layout, entries)
         return self._groups[id(made)]
 
     def _bound(self, at: Any) -> Any:
@@ -266,9 +266,8 @@ class WgpuProgram:
             self._step_buffer.destroy()
             self._step_buffer = self._device.buffer(2 * packed.nbytes)
             resource = {"buffer": self._step_buffer, "offset": 0, "size": self._step_buffer.size}
-            self._step_group = self._device.gpu.create_bind_group(
-                layout=step_layout(self._device), entries=[{"binding": 0, "resource": resource}]
-            )
+            entries = [{"binding": 0, "resource": resource}]
+            self._step_group = self._commands.bind_group(step_layout(self._device), entries)
         self._commands.write(self._step_buffer, 0, packed)
 
     def _run_segments(self, batch: Batch, names: tuple[str, ...]) -> dict[str, F32]:

@@ -167,7 +167,7 @@ class WgpuStorage:
     def save_blocks(self, group: int, blocks: Sequence[int]) -> dict[str, Array]:
         """Return a copy of these blocks, for `load_blocks`: K and V of each layer, "NAME.k" and "NAME.v"."""
         buffers = self._buffers(group)
-        if not len(blocks):
+        if not len(blocks) or not buffers:
             return {name: np.empty((0, n_bytes // 4), np.int32) for name, _, n_bytes in buffers}
         total = len(blocks) * sum(n_bytes for _, _, n_bytes in buffers)
         staging, at, copies = self._device.buffer(total, reads_back=True), 0, []
