@@ -323,7 +323,7 @@ class Collector:
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         info, data = self.file.tensors[name], self.file.data(name)
         self._used.add(name)
-        is_convolution = len(info.shape) == 4 or len(info.shape) == 3 and info.shape[-1] > 1
+        is_convolution = len(info.shape) == 4 or (len(info.shape) == 3 and info.shape[-1] > 1)
         if is_convolution and (info.shape[0], prod(info.shape[1:])) == shape:
             data = data.reshape(shape[0], -1)  # a kernel multiplies flattened patches, or windows
         elif len(shape) == 1 and tuple(info.shape) == (*shape, 1):
