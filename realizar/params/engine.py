@@ -22,8 +22,9 @@ Speculation: TypeAlias = Literal["ngram", "mtp"]
 BackendName: TypeAlias = Literal["cpu", "numpy", "wgpu"]
 """Name of a backend that realizar has; plugins may bring others (docs/backends.md)."""
 
-DEVICES = re.compile(r"auto|cpu|gpu(:\d+)?|gpu:\d+(,gpu:\d+)+")
-TENSOR_DEVICE = re.compile(r"cpu|gpu(:\d+)?")
+_GPU = r"gpu:(?:0|[1-9][0-9]{0,3})"
+DEVICES = re.compile(rf"auto|cpu|gpu|{_GPU}(?:,{_GPU})*")
+TENSOR_DEVICE = re.compile(rf"cpu|gpu|{_GPU}")
 
 
 def _begins_url(text: object) -> bool:
@@ -178,6 +179,6 @@ def _names_tensors(pair: object) -> bool:
         return False
     try:
         re.compile(pair[0])
-    except re.error:
+    except (re.error, RecursionError, OverflowError):  # the latter two: too deep, a huge number of repetitions
         return False
-    return TENSOR_DEVICE.fullmatch(pair[1]) is not None
+    return pair[0] != "" and TENSOR_DEVICE.fullmatch(pair[1]) is not None

@@ -47,6 +47,7 @@ def devices() -> tuple[list[DeviceInfo], str | None]:
         (table.current(),), "else",
     )]  # fmt: skip
     from realizar.backends.wgpu.device import list_gpus
+    from realizar.backends.wgpu.gpus import missing as gpus_missing
 
     try:
         gpus = list_gpus()
@@ -59,4 +60,4 @@ def devices() -> tuple[list[DeviceInfo], str | None]:
             f"gpu:{each.number}", each.name, each.kind, each.api, each.driver, each.memory_bytes, each.free_bytes,
             each.features, auto,
         ))  # fmt: skip
-    return found, None if gpus else "no driver with Vulkan, Metal or DX12 has one (docs/gpu.md)"
+    return found, None if gpus else gpus_missing()

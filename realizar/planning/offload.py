@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -206,8 +207,11 @@ def offload_to(gpus: Sequence[GPU], model: Model, params: EngineParams) -> Offlo
     for pattern, where in tensors:
         if where not in (CPU, *devices):
             raise ParameterError(f"tensor_devices: {pattern!r} is to be on {where}, but device={params.device!r}")
+        if not any(re.search(pattern, name) for name in model.tensors):
+            warnings.warn(f"tensor_devices: no tensor of {model.file.path.name} fits {pattern!r}", stacklevel=2)
     names = tuple(gpu.name for gpu in gpus)
-    make = partial(Offload, devices, n_layer, shares=shares, n_cpu_moe=params.n_cpu_moe, tensors=tensors, names=names)
+    n_cpu_moe = min(params.n_cpu_moe, n_layer)
+    make = partial(Offload, devices, n_layer, shares=shares, n_cpu_moe=n_cpu_moe, tensors=tensors, names=names)
     if params.n_gpu_layers is not None:
         return make(min(params.n_gpu_layers, n_layer))
     low, high = 0, n_layer  # the most layers for which there is room lie between

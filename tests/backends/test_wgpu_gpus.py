@@ -67,6 +67,13 @@ def test_opengl_only_where_there_is_nothing_else(raw, monkeypatch):
     assert names() == [(0, "old", "discrete", "OpenGL")]
 
 
+def test_what_is_missing_where_there_is_no_gpu(raw, monkeypatch):
+    raw()
+    assert gpus.missing().startswith("no driver with Vulkan")
+    monkeypatch.setenv("WGPU_BACKEND_TYPE", "vulkan")
+    assert gpus.missing().startswith("no GPU with WGPU_BACKEND_TYPE=vulkan, which must be one of Vulkan, Metal")
+
+
 def test_each_of_two_equal_cards_has_its_own_memory(raw, monkeypatch):
     own = [
         vulkan_memory.Memory(1, 2, 100, 90),

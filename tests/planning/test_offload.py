@@ -155,17 +155,34 @@ def test_a_tensor_on_a_device_that_the_model_has_not(model, cards):
         choose(model, params(device="gpu:0", tensor_devices={"ffn": "gpu:1"}))
 
 
+def test_a_pattern_that_fits_no_tensor(model, cards):
+    cards(card())
+    with pytest.warns(UserWarning, match=r"tensor_devices: no tensor of .*\.gguf fits 'ffn_dwn'"):
+        choose(model, params(device="gpu", tensor_devices={"ffn_dwn": "cpu"}))
+
+
+def test_experts_of_more_layers_than_there_are(model, cards):
+    cards(card())
+    assert choose(model, params(device="gpu", n_cpu_moe=10**20)).n_cpu_moe == N_LAYER
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"device": "tpu"}, "device='tpu': must be 'auto', 'cpu', 'gpu', 'gpu:N'"),
         ({"device": "gpu:0,cpu"}, "device='gpu:0,cpu': must be"),
+        ({"device": "gpu:00"}, "device='gpu:00': must be"),
+        ({"device": "gpu:\u0660"}, "device=.*: must be"),  # a digit zero of another script
+        ({"device": "gpu:" + "9" * 5000}, "device=.*: must be"),
         ({"device": "gpu", "backend": "numpy"}, "device='gpu': must be left out where backend='numpy'"),
         ({"n_gpu_layers": 3}, "n_gpu_layers=3: must be 0 or None where device='cpu'; pass device='gpu'"),
         ({"device": "gpu", "n_gpu_layers": -1}, "n_gpu_layers=-1: must be an integer >= 0"),
         ({"n_cpu_moe": True}, "n_cpu_moe=True: must be an integer >= 0"),
         ({"tensor_devices": {"ffn": "cpu"}}, "tensor_devices=.*: must be left out where device='cpu'"),
         ({"tensor_devices": {"(": "cpu"}}, "tensor_devices=.*: must be regular expressions"),
+        ({"tensor_devices": {"": "cpu"}}, "tensor_devices=.*: must be regular expressions"),
+        ({"tensor_devices": {"(" * 5000 + ")" * 5000: "cpu"}}, "tensor_devices=.*: must be regular expressions"),
+        ({"tensor_devices": {"a{99999999999}": "cpu"}}, "tensor_devices=.*: must be regular expressions"),
         ({"tensor_devices": {"ffn": "tpu"}}, "tensor_devices=.*: must be regular expressions"),
         ({"tensor_devices": 3}, "tensor_devices=3: must be regular expressions"),
     ],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realizar import forks
-from realizar.backends.wgpu.gpus import GPU, find_gpus, raw_adapter
+from realizar.backends.wgpu.gpus import GPU, find_gpus, missing, raw_adapter
 from realizar.errors import DeviceError, DeviceMemoryError, RealizarError, describe_exception
 
 WANTED = ("subgroup",)
@@ -183,10 +183,9 @@ def _open(pid: int, number: int = 0) -> Device:
         limits = {name: adapter.limits[name] for name in LIMITS}
         gpu = adapter.request_device_sync(required_features=features, required_limits=limits)
     except IndexError:
-        known = ", ".join(f"gpu:{at.number} {at.name}" for at in find_gpus()) or "none"
+        known = ", ".join(f"gpu:{at.number} {at.name}" for at in find_gpus())
         raise DeviceError(
-            f"there is no GPU number {number}; there are: {known}. Install a driver with Vulkan, Metal or DX12 "
-            "(docs/gpu.md), or use backend='cpu'"
+            f"there is no GPU number {number}; there are: {known}" if known else f"{missing()}; or use device='cpu'"
         ) from None
     except (RuntimeError, wgpu.GPUError) as error:
         raise DeviceError(

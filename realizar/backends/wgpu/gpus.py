@@ -78,6 +78,13 @@ def find_gpus() -> list[GPU]:
     return out
 
 
+def missing() -> str:
+    """Return what to do where there is no GPU."""
+    if wanted := _wanted():
+        return f"no GPU with WGPU_BACKEND_TYPE={wanted}, which must be one of {', '.join(APIS)}; unset it for any"
+    return "no driver with Vulkan, Metal or DX12 has a GPU; install one (docs/gpu.md)"
+
+
 def raw_adapter(number: int) -> Any:
     """Return wgpu's object of an adapter; IndexError if there is none of this number."""
     return _found(os.getpid())[number]
@@ -88,13 +95,17 @@ def _found(pid: int) -> list[Any]:
     """wgpu's adapters in our order. Drivers must not be asked again: some list their GPUs in another order then."""
     import wgpu
 
-    wanted = os.environ.get("WGPU_BACKEND_TYPE", "").strip()
+    wanted = _wanted()
     found = list(wgpu.gpu.enumerate_adapters_sync())
     if wanted:
         found = [adapter for adapter in found if adapter.info["backend_type"] == wanted]
     elif complete := [adapter for adapter in found if adapter.info["backend_type"] not in INCOMPLETE]:
         found = complete
     return sorted(found, key=_rank)
+
+
+def _wanted() -> str:
+    return os.environ.get("WGPU_BACKEND_TYPE", "").strip()
 
 
 def _rank(adapter: Any) -> tuple[int, int]:
