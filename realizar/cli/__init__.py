@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,11 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     -------
     int
         Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP. An error is one line on
-        standard error.
+        standard error, and so is a warning.
     """
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
-    with _signals_unwind():
+    with _signals_unwind(), _short_warnings():
         return _run(words, debug)
 
 
@@ -59,6 +60,17 @@ def _run(words: list[str], debug: bool) -> int:
     if not words:
         return 2  # no command; the help says which there are
     return status if isinstance(status, int) else 0
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Show a warning as one line, like an error: its place in the code says nothing to who runs a command."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 @contextmanager

@@ -180,11 +180,17 @@ class Settings(BaseSettings):
             "n_cpu_moe",
         )  # fmt: skip
         allowed = True if "*" in self.allow_urls else tuple(self.allow_urls)
-        placed = tuple(
-            (pattern, device) for pattern, _, device in (text.rpartition("=") for text in self.tensor_device)
-        )
+        placed = tuple(map(_placed, self.tensor_device))
         more = {"max_waiting": self.max_queue, "allow_urls": allowed, "tensor_devices": placed}
         return {**{name: getattr(self, name) for name in names}, **more}
+
+
+def _placed(text: str) -> tuple[str, str]:
+    """Return the pattern and the device of PATTERN=DEVICE."""
+    pattern, mark, device = text.rpartition("=")
+    if not mark:
+        raise ParameterError(f"tensor_device={text}: must be PATTERN=DEVICE, such as ffn_.*_exps=cpu")
+    return pattern, device
 
 
 def read_settings(given: dict[str, Any], config: Path | None = None) -> Settings:

@@ -276,3 +276,9 @@ def test_a_draft_block_of_the_file(tmp_path):
         assert "draft" in {key[0] for key in own.runner._programs}
         own.close()
     assert found[0] == found[1]
+
+
+def test_the_layout_of_saved_caches_names_runs_of_layers():
+    backend = StagedBackend([CPUBackend(1), NumpyBackend()], Placement((0, 0, 1, 0), 0, 0))
+    assert backend.layout == "2 CPUBackend, 1 NumpyBackend, 1 CPUBackend"
+    backend.close()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from realizar.errors import ParameterError
 from realizar.server.settings import read_settings
 from tests.backends.adapters import need_adapter
 from tests.limits.models import LLAMA
@@ -90,3 +91,8 @@ def test_settings_of_the_server():
     assert {name: found[name] for name in ("device", "n_gpu_layers", "n_cpu_moe", "tensor_devices")} == {
         "device": "gpu", "n_gpu_layers": 3, "n_cpu_moe": 2, "tensor_devices": (("ffn_.*", "cpu"),),
     }  # fmt: skip
+
+
+def test_a_tensor_without_a_device_in_settings():
+    with pytest.raises(ParameterError, match="tensor_device=ffn: must be PATTERN=DEVICE"):
+        _ = read_settings({"models": ["m"], "device": "gpu", "tensor_device": ["ffn"]}).engine

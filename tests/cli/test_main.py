@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from realizar import __version__
 from realizar.cli.app import app
 from realizar.errors import ModelNotFoundError
+from realizar.planning import devices
 from tests.parity.cases import FIXTURES
 
 LLAMA = str(FIXTURES / "llama/model-q4_1.gguf")
@@ -58,6 +60,20 @@ def test_no_command_shows_the_help(realizar):
     status, out, err = realizar()
     assert (status, err) == (2, "")
     assert "Usage: realizar" in out
+
+
+def test_warnings_are_one_line(realizar, monkeypatch):
+    texts = []
+
+    def warned():
+        texts.append(warnings.formatwarning(UserWarning("no\nroom"), UserWarning, "file.py", 1))
+        return [], None
+
+    monkeypatch.setattr(devices, "devices", warned)
+    before = warnings.formatwarning
+    assert realizar("devices")[0] == 0
+    assert texts == ["warning: no room\n"]
+    assert warnings.formatwarning is before
 
 
 @pytest.mark.parametrize("words", [["run"], ["frobnicate"], ["list", "--nope"], ["bench", "x", "-p", "many"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -62,8 +63,9 @@ class StagedBackend:
 
     @property
     def layout(self) -> str:
-        """In whose form the cache of each layer is, for files of saved caches."""
-        return " ".join(type(self.members[number]).__name__ for number in self.placement.layers)
+        """In whose form the cache of each layer is, for files of saved caches: "2 CPUBackend, 4 WgpuBackend"."""
+        names = (type(self.members[number]).__name__ for number in self.placement.layers)
+        return ", ".join(f"{len(list(layers))} {name}" for name, layers in groupby(names))
 
     @property
     def applies_adapters(self) -> bool:
