@@ -53,7 +53,7 @@ class TensorError(RealizarError):
 
 
 class PluginError(RealizarError):
-    """A plugin cannot be loaded, two plugins register the same name, or the definition of a plugin's op fails."""
+    """A plugin cannot be loaded, two plugins register the same name, or a plugin's op or backend fails."""
 
 
 class GraphError(RealizarError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
-from realizar.errors import ParameterError
+from realizar.errors import ParameterError, PluginError, RealizarError, describe_exception
 
 if TYPE_CHECKING:
     from realizar.params import EngineParams
@@ -34,6 +35,9 @@ BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": 
 """`EngineParams.backend` -> function that creates it. Backends other than the default are imported when first created;
 the kernels are imported early, since loading them later fails with an ImportError if memory is short."""
 
+MEMBERS = ("n_threads", "passes", "applies_adapters", "storage", "compile", "summarize", "close")
+"""What `runtime.backend.Backend` has."""
+
 
 def gpus(device: str) -> tuple[int, ...]:
     """Return the numbers of the GPUs in `EngineParams.device`; none of "cpu" and "auto"."""
@@ -55,7 +59,29 @@ def maker(name: str) -> Callable[[EngineParams], Backend]:
     if name not in plugins:
         known = " or ".join(map(repr, (*BACKENDS, *sorted(plugins))))
         raise ParameterError(f"backend={name!r}: must be {known}; a plugin may bring others (docs/plugins.md)")
-    return plugins[name]
+    return partial(_of_plugin, name, plugins[name])
+
+
+def _of_plugin(name: str, factory: Callable[[EngineParams], Backend], params: EngineParams) -> Backend:
+    """Return what the factory of a plugin makes.
+
+    Raises
+    ------
+    PluginError
+        If it fails, or what it returns lacks members of a backend.
+    """
+    try:
+        made = factory(params)
+    except RealizarError:
+        raise
+    except Exception as error:
+        raise PluginError(f"backend {name}: its plugin failed: {describe_exception(error)}") from error
+    if lacking := [member for member in MEMBERS if not hasattr(made, member)]:
+        raise PluginError(
+            f"backend {name}: its plugin returned a {type(made).__name__}, which lacks {', '.join(lacking)} "
+            "(docs/backends.md)"
+        )
+    return made
 
 
 def make(params: EngineParams) -> Backend:

@@ -79,6 +79,20 @@ def test_an_unknown_name_lists_those_of_plugins(plugin):
         backends.make(EngineParams(backend="cuda"))
 
 
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (lambda params: 1 // 0, "backend wrong: its plugin failed: .*division"),
+        (lambda params: None, "backend wrong: its plugin returned a NoneType, which lacks n_threads, .*close"),
+        (3, "backend wrong: its plugin failed: .*'int' object is not callable"),
+    ],
+)
+def test_a_factory_that_fails(plugin, factory, message):
+    plugin.add("wrong plugin", Plugin(wrong=factory))
+    with pytest.raises(PluginError, match=message):
+        LLM(LLAMA, n_ctx=64, backend="wrong")
+
+
 def test_two_plugins_with_one_name_are_an_error(plugin):
     with pytest.raises(PluginError, match="backend counting is claimed by two plugins, counting plugin and another"):
         plugin.add("another", Plugin(counting=Counting))
