@@ -36,11 +36,10 @@ class AdapterMethods(LoadedModel):
             If it cannot be read.
         """
         engine = self.engine
-        if not os.fspath(path):
-            raise AdapterError(f"lora {name!r}: an empty path; a GGUF file or a folder of PEFT is needed")
+        given = _checked_path("lora", name, path, "a GGUF file or a folder of PEFT")
         with memory_for(f"loading {short_repr(path)}", lambda: "remove other adapters"):
-            model, given = engine.model, Path(path)
-            if given.is_dir():
+            model = engine.model
+            if os.path.isdir(given):  # no error for a name that is too long
                 adapter = read_peft(given, model.architecture, model.hp, model.tensors)
             else:
                 adapter = open_lora(given, model.architecture.name)
@@ -72,8 +71,16 @@ class AdapterMethods(LoadedModel):
             If it cannot be read.
         """
         engine = self.engine
-        engine.adapters.add(name, open_control_vector(path, engine.model.architecture.name))
+        given = _checked_path("control vector", name, path, "a GGUF file")
+        engine.adapters.add(name, open_control_vector(given, engine.model.architecture.name))
 
     def remove_control_vector(self, name: str) -> None:
         """Remove a control vector; requests that use it go on with it. AdapterError if none of this name is loaded."""
         self.engine.adapters.remove("control vector", name)
+
+
+def _checked_path(kind: str, name: str, path: str | os.PathLike[str], needed: str) -> Path:
+    """Return a path; raises AdapterError if it is none."""
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise AdapterError(f"{kind} {short_repr(name)}: path={short_repr(path)}; {needed} is needed")
+    return Path(path)

@@ -153,7 +153,10 @@ def _modules(stored: Mapping[str, safetensors.StoredTensor]) -> tuple[dict[str, 
     for module, pair in found.items():
         if len(pair) < 2 or pair["A"].ndim != 2 or not pair["A"].size or pair["B"].shape[1:] != pair["A"].shape[:1]:
             shapes = {factor: array.shape for factor, array in pair.items()}
-            raise AdapterError(f"{module}: A [rank, n_in] and B [n_out, rank] are needed, found {shapes}")
+            raise AdapterError(
+                f"{module}: A [rank, n_in] and B [n_out, rank] are needed (of an embedding, PEFT's B and A transposed), "
+                f"found {shapes}"
+            )
         a, b = pair["A"], pair["B"]
         out[module] = (a, b) if a.dtype == b.dtype else (a.astype(np.float32), b.astype(np.float32))
     return out, other

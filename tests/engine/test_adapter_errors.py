@@ -99,8 +99,13 @@ def test_names(llm, tmp_path):
     try:
         with pytest.raises(AdapterError, match="lora 'summary': is loaded already"):
             llm.add_lora("summary", tmp_path / "a.gguf")
-        with pytest.raises(AdapterError, match="lora 'b': an empty path"):
-            llm.add_lora("b", "")
+        for path in ("", None, 3, b"a.gguf", ["a.gguf"]):
+            with pytest.raises(AdapterError, match=r"lora 'b': path=.*; a GGUF file or a folder of PEFT is needed"):
+                llm.add_lora("b", path)
+            with pytest.raises(AdapterError, match=r"control vector 'b': path=.*; a GGUF file is needed"):
+                llm.add_control_vector("b", path)
+        with pytest.raises(GGUFError, match="cannot be read"):
+            llm.add_lora("b", "x" * 5000)
         with pytest.raises(AdapterError, match="a name that is not empty"):
             llm.add_lora("", tmp_path / "a.gguf")
         with pytest.raises(AdapterError, match=r"lora 'summary_': is not loaded; .*did you mean summary\?"):
