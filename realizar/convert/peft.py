@@ -154,7 +154,7 @@ def _modules(stored: Mapping[str, safetensors.StoredTensor]) -> tuple[dict[str, 
         if len(pair) < 2 or pair["A"].ndim != 2 or not pair["A"].size or pair["B"].shape[1:] != pair["A"].shape[:1]:
             shapes = {factor: array.shape for factor, array in pair.items()}
             raise AdapterError(
-                f"{module}: A [rank, n_in] and B [n_out, rank] are needed (of an embedding, PEFT's B and A transposed), "
+                f"{module}: A [rank, n_in] and B [n_out, rank] are needed, for an embedding PEFT's B and A, "
                 f"found {shapes}"
             )
         a, b = pair["A"], pair["B"]
