@@ -141,13 +141,19 @@ class PictureEncoder:
     def _encoded(self, pictures: Mapping[bytes, npt.NDArray[Any]]) -> dict[bytes, list[str | Tokens | Embeddings]]:
         projector, hp = self.file.projector, self.file.hp
         tables = self.file.tables
-        pieces = {key: list(projector.read(picture, hp, self.max_rows, tables)) for key, picture in pictures.items()}
-        tiles = [piece for own in pieces.values() for piece in own if isinstance(piece, Tile)]
-        if self.file.modality == "audio" and (n := sum(projector.n_rows(tile, hp) for tile in tiles)) > self.max_rows:
-            raise SoundError(
-                f"{len(pictures)} sounds have {n} rows, but {self.max_rows} fit into the context: raise n_ctx, or make "
-                "them shorter"
-            )
+        pieces: dict[bytes, list[str | Tile | Sequence[int]]] = {}
+        tiles: list[Tile] = []
+        n = 0
+        for key, picture in pictures.items():
+            pieces[key] = list(projector.read(picture, hp, self.max_rows, tables))
+            own_tiles = [piece for piece in pieces[key] if isinstance(piece, Tile)]
+            tiles += own_tiles
+            n += sum(projector.n_rows(tile, hp) for tile in own_tiles)
+            if self.file.modality == "audio" and n > self.max_rows:  # checked each time: sounds may be many
+                raise SoundError(
+                    f"{len(pieces)} of {len(pictures)} sounds have {n} rows, but {self.max_rows} fit into the context: "
+                    "raise n_ctx, or make them shorter"
+                )
         rows = iter(self.rows(tiles))
         out: dict[bytes, list[str | Tokens | Embeddings]] = {}
         for key, own in pieces.items():

@@ -25,8 +25,14 @@ MAX_SECONDS = 1800
 MAX_RATE, MAX_CHANNELS = 384_000, 16
 MAX_NUMBERS = 200_000_000
 """Most samples of all channels: 30 minutes of two at 48 kHz are 173 million."""
+MAX_SAMPLE = 1e10
+"""Greatest sample, above unscaled integers of 32 bits; sums of the greatest floats overflow in the resampler."""
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
 """Formats that are read; others are more code that hostile files can reach."""
+MAX_CHUNKS = 1000
+"""Most chunks of a WAV file before its samples; each costs time."""
+UNKNOWN_SIZE = 0x7FFF0000
+"""Least size that writers to a pipe leave for samples: SoX 0x7ffff000, others 2^31 - 1 or 2^32 - 1."""
 BLOCK = 1 << 18
 """Numbers that are decoded at once."""
 EXTRA = "pip install 'realizar[audio]'"
@@ -53,8 +59,10 @@ def samples_of_bytes(data: bytes) -> F32:
             f"{short_repr(data[:8])}"
         )
     try:
-        if kind == "WAV" and (found := _wave(data)) is not None:
-            return found
+        if kind == "WAV":
+            _check_whole(data)
+            if (found := _wave(data)) is not None:
+                return found
         return _decoded(data)
     except (SoundError, MissingExtraError, MemoryError):
         raise
@@ -72,8 +80,8 @@ def samples_of_array(given: npt.NDArray[Any], rate: Any = RATE) -> F32:
     MissingExtraError
         If soxr is needed and not installed.
     """
-    shape = given.shape[1:]
-    if given.dtype.kind not in "fi" or given.ndim not in (1, 2) or not given.size or (shape and shape[0] > shape[-1]):
+    given = np.asarray(given)  # a subclass may mean something else by a mean
+    if given.dtype.kind not in "fi" or given.ndim not in (1, 2) or not given.size:
         raise SoundError(f"a sound as an array must be floats [n] or [n, channels], found {given.dtype} {given.shape}")
     if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)):
         raise SoundError(f"rate={short_repr(rate)}: must be a number of samples of a second")
@@ -81,8 +89,9 @@ def samples_of_array(given: npt.NDArray[Any], rate: Any = RATE) -> F32:
     rows = given.reshape(len(given), -1)
     _check_shape(int(rate), rows.shape[1])
     step = max(1, BLOCK // rows.shape[1])
-    blocks = ((rows[i : i + step] * scale).astype(np.float32) for i in range(0, len(rows), step))
-    return _mixed(blocks, int(rate))
+    with np.errstate(over="ignore"):  # what is no float32 becomes infinite, which is an error
+        blocks = ((rows[i : i + step] * scale).astype(np.float32) for i in range(0, len(rows), step))
+        return _mixed(blocks, int(rate))
 
 
 def format_of(data: bytes) -> str | None:
@@ -95,6 +104,21 @@ def format_of(data: bytes) -> str | None:
     return "MP3" if data[:3] == b"ID3" or is_frame else None
 
 
+def _check_whole(data: bytes) -> None:
+    """Raise SoundError if a WAV file ends before the samples do, or has too many chunks before them."""
+    at = 12
+    for _ in range(MAX_CHUNKS):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"data":
+            if (found := len(data) - at - 8) < size < UNKNOWN_SIZE:
+                raise SoundError(f"the sound is cut off: {found} bytes of samples, but its header says {size}")
+            return
+        at += 8 + size + size % 2
+        if at >= len(data):
+            return  # what reads it says what is missing
+    raise SoundError(f"a WAV file with more than {MAX_CHUNKS} chunks before its samples")
+
+
 def _wave(data: bytes) -> F32 | None:
     """Return the samples of a WAV file of integers; None if it is of another encoding."""
     at = data.find(b"fmt ", 12, 4096)
@@ -105,19 +129,13 @@ def _wave(data: bytes) -> F32 | None:
         if width not in (1, 2, 3, 4):
             raise SoundError(f"a WAV file of {8 * width} bits; 8, 16, 24 and 32 are read")
         _check_shape(rate, n_channels)
-        n_bytes, claimed = 0, file.getnframes() * n_channels * width
 
         def blocks() -> Blocks:
-            nonlocal n_bytes
             while raw := file.readframes(max(1, BLOCK // n_channels)):
-                n_bytes += len(raw)
                 whole = len(raw) // (width * n_channels) * width * n_channels
                 yield _integers(raw[:whole], width).reshape(-1, n_channels)
 
-        samples = _mixed(blocks(), rate)
-        if n_bytes < claimed < 1 << 31:  # writers to a pipe leave the greatest number
-            raise SoundError(f"the sound is cut off: {n_bytes} bytes of samples, but its header says {claimed}")
-        return samples
+        return _mixed(blocks(), rate)
 
 
 def _integers(raw: bytes, width: int) -> F32:
@@ -138,7 +156,7 @@ def _decoded(data: bytes) -> F32:
     except (ImportError, OSError) as error:  # OSError: its library is not installed
         raise MissingExtraError(f"sounds of this format need the extra: {EXTRA} ({error})") from None
     with soundfile.SoundFile(BytesIO(data)) as file:
-        kind = "WAV" if file.format in ("WAVEX", "RF64") else "MP3" if file.format == "MPEG" else file.format
+        kind = {"WAVEX": "WAV", "MPEG": "MP3"}.get(file.format, file.format)
         if kind not in FORMATS:
             raise SoundError(f"a sound of format {short_repr(file.format)}; {', '.join(FORMATS)} are supported")
         _check_shape(file.samplerate, file.channels)
@@ -151,7 +169,7 @@ def _decoded(data: bytes) -> F32:
                 yield block
 
         samples = _mixed(blocks(), file.samplerate)
-        if kind in ("WAV", "FLAC") and n < file.frames < sys.maxsize:
+        if kind == "FLAC" and n < file.frames < sys.maxsize:
             raise SoundError(f"the sound is cut off: {n} samples, but its header says {file.frames}")
         return samples
 
@@ -175,6 +193,8 @@ def _mixed(blocks: Blocks, rate: int) -> F32:
             raise SoundError(f"a sound of more than {MAX_SECONDS} s, or {MAX_NUMBERS} samples; make it shorter")
         if not np.isfinite(block).all():
             raise SoundError("the sound has a sample that is no finite number")
+        if np.abs(block).max(initial=0.0) > MAX_SAMPLE:
+            raise SoundError(f"the sound has a sample beyond {MAX_SAMPLE:g}; floats are from -1 to 1, so scale them")
         mono = block.mean(axis=1, dtype=np.float32)
         out.append(mono if resample is None else resample.resample_chunk(mono))
     if resample is not None:

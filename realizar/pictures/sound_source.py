@@ -29,7 +29,7 @@ def is_sound(given: Any) -> bool:
     if isinstance(given, np.ndarray):
         return given.dtype != np.uint8 and given.ndim < 3
     if isinstance(given, (bytes, bytearray, memoryview)):
-        return format_of(bytes(given[:16])) is not None
+        return format_of(bytes(given)[:16]) is not None
     return isinstance(given, os.PathLike) and PurePath(given).suffix.lower() in SUFFIXES
 
 

@@ -117,7 +117,7 @@ def test_a_bad_sound_is_an_error_of_its_request(llm, part, problem):
 
 
 def test_sounds_have_limits_together(llm, monkeypatch):
-    with LLM(MODEL, n_ctx=64) as small, pytest.raises(SoundError, match=r"3 sounds have 75 rows, but 64 fit"):
+    with LLM(MODEL, n_ctx=64) as small, pytest.raises(SoundError, match=r"3 of 3 sounds have 75 rows, but 64 fit"):
         small.chat(user(*(tones(1.0, seed) for seed in range(3))))
     monkeypatch.setattr(conversation, "MAX_SECONDS", 2)
     with pytest.raises(SoundError, match="more than 2 s of sounds"):

@@ -104,7 +104,9 @@ def test_openai_s_base64_and_data_urls(tmp_path):
 
 def test_what_is_a_sound(tmp_path):
     assert all(map(is_sound, [wav(SOUND), SOUND, (SOUND, 8000), tmp_path / "a.MP3", b"fLaC\0\0", b"\xff\xfb\x90\0"]))
-    assert not any(map(is_sound, [b"\x89PNG", b"\xff\xd8\xff\xe0", np.zeros((4, 4), np.uint8), tmp_path / "a.png", 3]))
+    pixels, number = np.zeros((4, 4), np.uint8), memoryview(np.array(1.0))
+    others = [b"\x89PNG", b"\xff\xd8\xff\xe0", number, pixels, tmp_path / "a.png", 3]
+    assert not any(map(is_sound, others))
 
 
 def cut(data, n):
@@ -131,6 +133,9 @@ def cut(data, n):
         (np.zeros((2, 2, 2)), "must be floats"),
         (np.zeros(4, complex), "must be floats"),
         (np.array([0.1, np.nan]), "no finite number"),
+        (np.full(500, 1e300), "no finite number"),
+        ((np.tile([3e38, -3e38], 500), 44100), "a sample beyond 1e"),
+        (memoryview(np.array(1.0)), "found 8 bytes"),
         ((SOUND, "fast"), "a number of samples"),
         ((SOUND, 10**9), "samples in a second"),
         (np.zeros(0), "must be floats"),
@@ -141,10 +146,35 @@ def test_bad_sounds_are_errors(given, problem):
         read(given)
 
 
-def test_a_writer_to_a_pipe_does_not_know_the_length():
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_writer_to_a_pipe_does_not_know_the_length(size):
     data = bytearray(wav(SOUND))
-    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    data[4:8] = data[40:44] = struct.pack("<I", size)
     np.testing.assert_allclose(read(bytes(data)), SOUND, atol=1e-4)
+
+
+@pytest.mark.parametrize(("format", "subtype"), [("WAV", "FLOAT"), ("WAVEX", "PCM_24"), ("WAV", "ULAW")])
+def test_wav_files_of_every_encoding_that_are_cut_off(format, subtype):
+    with pytest.raises(SoundError, match="cut off"):
+        read(cut(encoded(SOUND, format, subtype=subtype), 1000))
+
+
+def test_the_chunks_of_a_wav_file_are_bounded():
+    data = wav(SOUND)
+
+    def with_chunks(n):
+        body = data[8:36] + n * b"JUNK\1\0\0\0\0\0" + data[36:]
+        return b"RIFF" + struct.pack("<I", len(body)) + body
+
+    np.testing.assert_array_equal(read(with_chunks(900)), read(data))
+    with pytest.raises(SoundError, match="more than 1000 chunks"):
+        read(with_chunks(1000))
+
+
+def test_a_masked_array_is_an_array():
+    found = read(np.ma.masked_array(SOUND, mask=SOUND > 0))
+    assert type(found) is np.ndarray
+    np.testing.assert_array_equal(found, SOUND)
 
 
 @pytest.mark.parametrize("format", ["FLAC", "OGG", "MP3"])
