@@ -86,6 +86,11 @@ def test_the_index_lists_every_page():
     assert {p for p in (ROOT / "docs").rglob("*.md") if p.name != "index.md"} - listed == set()
 
 
+def test_the_index_lists_no_decision_twice():
+    targets = re.findall(r"^\| \[\d{4}\]\((\S+)\)", text(ROOT / "docs/index.md"), re.MULTILINE)
+    assert {target for target in targets if targets.count(target) > 1} == set()
+
+
 def plain(words):
     """Lower case, with single blanks in place of white space, hyphens and underscores."""
     return re.sub(r"[\s_-]+", " ", words.lower())
