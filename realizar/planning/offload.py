@@ -57,6 +57,8 @@ class Offload:
         Of the GPUs.
     why : str
         Why device="auto" chose this.
+    host : str
+        `EngineParams.backend`: what computes the layers that are not on `gpus`.
     """
 
     gpus: tuple[str, ...]
@@ -67,6 +69,7 @@ class Offload:
     tensors: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
     why: str = ""
+    host: str = CPU
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -127,7 +130,7 @@ class Offload:
     def __str__(self) -> str:
         """One line that says what is computed where."""
         layers, parts = self.placement.layers, []
-        for number, device in enumerate(self.members):
+        for number, device in enumerate((self.host, *self.gpus)):
             if own := [i for i, member in enumerate(layers) if member == number]:
                 name = f" ({self.names[number - 1]})" if number and self.names else ""
                 parts.append(f"{device}{name}: {_spans(own, self.n_layer)}")
@@ -171,7 +174,7 @@ def choose(model: Model, params: EngineParams) -> Offload:
     if params.device == "auto":
         found = _auto(model, params)
     else:
-        found = _on(numbers, model, params) if numbers else on_cpu(model)
+        found = _on(numbers, model, params) if numbers else replace(on_cpu(model), host=params.backend)
     if params.device != CPU:
         _log.info("%s is computed by %s", model.file.path.name, found)
     return found

@@ -149,6 +149,11 @@ def test_devices_say_what_auto_takes(cards):
     assert missing is None
 
 
+@pytest.mark.parametrize("backend", ["cpu", "numpy", "wgpu"])
+def test_a_backend_without_a_device_is_named(model, backend):
+    assert str(choose(model, params(backend=backend))) == f"{backend}: all {N_LAYER} layers"
+
+
 def test_a_tensor_on_a_device_that_the_model_has_not(model, cards):
     cards(card(), card(1))
     with pytest.raises(ParameterError, match="tensor_devices: 'ffn' is to be on gpu:1, but device='gpu:0'"):
