@@ -167,7 +167,7 @@ class LoadedModel:
                     raise kind.error(f"{path.name}, the model's mmproj file, has no encoder of {kind.noun}s")
                 file = ProjectorFile(path, self.params.load, kind.modality)
                 n_deepstack, n_rows = (hp.n_deepstack, self.n_ctx // 2) if kind is PICTURE else (0, self.n_ctx)
-                self._encoders[kind] = PictureEncoder(file, hp.n_embd, n_deepstack, self.params, n_rows)
+                self._encoders[kind] = PictureEncoder(file, hp.n_embd, n_deepstack, self.params, n_rows, self.n_ctx)
             return self._encoders[kind]
 
     def _shut(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from realizar import backends, forks
 from realizar.arch import Tile
-from realizar.errors import GGUFError, RealizarError, SoundError, memory_for
+from realizar.errors import ContextFullError, GGUFError, RealizarError, SoundError, memory_for
 from realizar.params import Embeddings, Tokens
 from realizar.pictures.projector_file import SUBJECTS
 from realizar.runtime.backend import CompileParams, StorageParams
@@ -55,6 +55,8 @@ class PictureEncoder:
         n_threads, activations and backend.
     max_rows : int
         Rows that a picture should have at most.
+    n_ctx : int
+        Rows that all pictures of a call may have together; by default `max_rows`.
 
     Raises
     ------
@@ -62,7 +64,10 @@ class PictureEncoder:
         If the file is for a language model of another width.
     """
 
-    def __init__(self, file: ProjectorFile, n_embd: int, n_deepstack: int, params: EngineParams, max_rows: int) -> None:
+    def __init__(
+        self, file: ProjectorFile, n_embd: int, n_deepstack: int, params: EngineParams, max_rows: int,
+        n_ctx: int | None = None,
+    ) -> None:  # fmt: skip
         graph = file.graphs.get("project")  # there is none if pictures become tokens
         self.outputs = () if graph is None else tuple(graph.outputs)
         width = {(n_embd,)} if graph is None else {graph.values[i].shape for i in graph.outputs.values()}
@@ -74,6 +79,7 @@ class PictureEncoder:
             )
         self.file = file
         self.max_rows = max_rows
+        self.n_ctx = max_rows if n_ctx is None else n_ctx
         self._params = params
         self._lock = forks.Lock()
         self._is_closed = False
@@ -111,6 +117,8 @@ class PictureEncoder:
         ------
         PictureError, SoundError
             If the model cannot read a picture of such a shape, or a sound of such a length.
+        ContextFullError
+            If the pictures do not fit into the context together; a SoundError for sounds.
         MissingExtraError
             If Pillow is not installed.
         OutOfMemoryError
@@ -149,10 +157,12 @@ class PictureEncoder:
             own_tiles = [piece for piece in pieces[key] if isinstance(piece, Tile)]
             tiles += own_tiles
             n += sum(projector.n_rows(tile, hp) for tile in own_tiles)
-            if self.file.modality == "audio" and n > self.max_rows:  # checked each time: sounds may be many
-                raise SoundError(
-                    f"{len(pieces)} of {len(pictures)} sounds have {n} rows, but {self.max_rows} fit into the context: "
-                    "raise n_ctx, or make them shorter"
+            n += sum(len(piece) for piece in pieces[key] if not isinstance(piece, (str, Tile)))
+            if n > self.n_ctx:  # before any is encoded, and before many are read
+                error = SoundError if self.file.modality == "audio" else ContextFullError
+                raise error(
+                    f"{len(pieces)} of {len(pictures)} {SUBJECTS[self.file.modality]} have {n} rows, but {self.n_ctx} "
+                    "fit into the context: raise n_ctx, or give less"
                 )
         rows = iter(self.rows(tiles))
         out: dict[bytes, list[str | Tokens | Embeddings]] = {}

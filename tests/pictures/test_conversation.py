@@ -168,6 +168,14 @@ def test_a_model_without_an_encoder_says_so(tmp_path):
         llm.chat(user(PICTURES[0]))
 
 
+@pytest.mark.parametrize("case", [QWEN3, TOKENS], ids=lambda case: case.name)
+def test_pictures_that_do_not_fit_together_are_not_encoded(case):
+    with LLM(case.model, n_ctx=256) as small:
+        with pytest.raises(ContextFullError, match=r"of 200 pictures have \d+ rows, but 256 fit"):
+            small.chat(user(*(painted(40, 40, seed) for seed in range(200))))
+        assert small._encoder_of(PICTURE).stats().n_encoded == 0
+
+
 def test_more_rows_than_the_context(llm):
     with LLM(QWEN3.model, n_ctx=32) as small, pytest.raises(ContextFullError):
         small.chat(user(*[PICTURES[0]] * 3))
