@@ -108,6 +108,8 @@ def main() -> int:
     parser.add_argument("headers", nargs="*", metavar="HEADER", default=list(TARGETS))
     parser.add_argument("--objects", type=Path, help="the folder of the objects of an extension build")
     given = parser.parse_args()
+    if unknown := set(given.headers) - TARGETS.keys():
+        parser.error(f"{', '.join(unknown)}: no target; the targets are {', '.join(TARGETS)}")
     objects = given.objects or next((ROOT / "build").glob("temp*/realizar/_kernels"), None)
     if objects is None:
         raise SystemExit("there is no build/temp*: run python setup.py build_ext --inplace")

@@ -81,6 +81,8 @@ def mutate(module: str, tests: str) -> float:
 
 def main(words: list[str]) -> int:
     """Mutate the modules that are named, or all; returns 1 if one misses the goal."""
+    if unknown := set(words) - TARGETS.keys():
+        raise SystemExit(f"{', '.join(unknown)}: no target; the targets are {', '.join(TARGETS)}")
     scores = [mutate(module, TARGETS[module]) for module in words or TARGETS]
     return int(min(scores) < GOAL)
 
