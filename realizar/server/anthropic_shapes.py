@@ -95,7 +95,8 @@ def _text_of(where: str, block: Any) -> str:
     kind = block.get("type") if isinstance(block, dict) else None
     text = block.get("text") if kind == "text" else None
     if not isinstance(text, str):
-        raise _invalid(where, f"a block of type {str(kind)[:80]!r} is not supported here; only text is")
+        known = "text is, and in messages image"
+        raise _invalid(where, f"a block of type {str(kind)[:80]!r} is not supported here; {known}")
     return text
 
 

@@ -159,7 +159,8 @@ def _text_parts(where: str, parts: Sequence[Any]) -> Iterator[str]:
         kind = part.get("type") if isinstance(part, dict) else None
         text = part.get("refusal" if kind == "refusal" else "text") if isinstance(part, dict) else None
         if kind not in (*_TEXTS, "refusal") or not isinstance(text, str):
-            raise _invalid(where, f"a part of type {str(kind)[:80]!r} is not supported; only text is")
+            known = "text is, and in messages input_image and input_audio"
+            raise _invalid(where, f"a part of type {str(kind)[:80]!r} is not supported here; {known}")
         yield text
 
 
