@@ -63,6 +63,7 @@ C_SOURCES = {
     ],
     "logit_scan": ["logit_rows.c"],
     "probe": ["probe.c"],
+    "repack": ["repack.c"],
     "quantize": [
         "quantize.c",
         "quantize_scalar.c",
