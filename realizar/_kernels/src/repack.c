@@ -23,13 +23,19 @@ static inline void put_word(u8 *to, uint32_t word)
 
 /* ---- codes */
 
-/* 32 bytes with a group of 32 codes in their low nibbles, one in the high ones -> 16 bytes for each. */
+/* 32 bytes with a group of 32 codes in their low nibbles, one in the high ones -> 16 bytes for each. Eight bytes at a
+ * time, as compilers do not know that the memories do not overlap. */
 static inline void split_nibbles(const u8 *q, u8 *low, u8 *high)
 {
-    for (int i = 0; i < 16; i++) {
-        low[i] = (u8)((q[i] & 15) | q[16 + i] << 4);
-        high[i] = (u8)(q[i] >> 4 | (q[16 + i] & 0xf0));
+    const uint64_t nibbles = 0x0f0f0f0f0f0f0f0f;
+    uint64_t x[4], out[4];
+    memcpy(x, q, 32);
+    for (int i = 0; i < 2; i++) {
+        out[i] = (x[i] & nibbles) | (x[2 + i] & nibbles) << 4;
+        out[2 + i] = (x[i] >> 4 & nibbles) | (x[2 + i] & ~nibbles);
     }
+    memcpy(low, out, 16);
+    memcpy(high, out + 2, 16);
 }
 
 /* 32 bytes with two bits of each element of four groups -> two words for each group: bits 2 i of byte j of word h are
@@ -48,10 +54,12 @@ static inline void bit_pairs(const u8 *q, u8 *out)
 /* 32 bytes with a bit of each element of eight groups -> a word for each group: bit i of byte j is element 4 i + j. */
 static inline void bits(const u8 *q, u8 *out)
 {
-    for (int group = 0; group < 8; group++) {
-        uint32_t word = 0;
-        for (int i = 0; i < 8; i++) word |= (word_at(q + 4 * i) >> group & 0x01010101) << i;
-        put_word(out + 4 * group, word);
+    uint64_t two[8]; /* words for a group and the next one */
+    for (int i = 0; i < 8; i++) two[i] = word_at(q + 4 * i) | (uint64_t)(word_at(q + 4 * i) >> 1) << 32;
+    for (int group = 0; group < 8; group += 2) {
+        uint64_t words = 0;
+        for (int i = 0; i < 8; i++) words |= (two[i] >> group & 0x0101010101010101) << i;
+        memcpy(out + 4 * group, &words, 8);
     }
 }
 
