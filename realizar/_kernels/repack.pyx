@@ -48,8 +48,8 @@ def repack(const unsigned char[:, :] data not None, type_name):
     cdef unsigned char[:, ::1] scales = np.empty((n_row, rz_plane_row(n_block, form.scales)), np.uint8)
     if n_row and n_block:
         with nogil:
-            rz_repack_rows(form, &data[0, 0], data.strides[0], n_row, n_block, &w[0, 0],
-                           &high[0, 0] if form.high else NULL, &scales[0, 0])
+            rz_repack_rows(form, &data[0, 0], data.strides[0], n_row, n_block, &w[0, 0], &high[0, 0],
+                           &scales[0, 0])
     planes = {"w": w.base}
     if form.high:
         planes["high"] = high.base

@@ -28,3 +28,8 @@ def test_quantizers_harness(tmp_path: Path) -> None:
     # float-cast-overflow: a NaN where a code is due.
     sanitizers = "address,undefined,float-cast-overflow"
     run(build(tmp_path, "quantizers_harness", HARNESSES["quantizers_harness"], sanitizers, "-O0", "-Wno-error"), "500")
+
+
+@pytest.mark.slow
+def test_repack_harness(tmp_path: Path) -> None:
+    run(build(tmp_path, "repack_harness", ["repack.c"], "address,undefined"))

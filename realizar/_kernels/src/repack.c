@@ -16,10 +16,7 @@ static inline uint32_t word_at(const u8 *bytes)
     return word;
 }
 
-static inline void put_word(u8 *to, uint32_t word)
-{
-    memcpy(to, &word, 4);
-}
+static inline void put_word(u8 *to, uint32_t word) { memcpy(to, &word, 4); }
 
 /* ---- codes */
 
@@ -97,15 +94,9 @@ static inline void with_signs(const u8 *qs, size_t n, const u8 *signs, u8 *out)
 
 /* ---- scales */
 
-static inline void pair(uint16_t d, uint16_t m, u8 *scales)
-{
-    put_word(scales, d | (uint32_t)m << 16);
-}
+static inline void pair(uint16_t d, uint16_t m, u8 *scales) { put_word(scales, d | (uint32_t)m << 16); }
 
-static inline void half(uint16_t d, u8 *scales)
-{
-    memcpy(scales, &d, 2);
-}
+static inline void half(uint16_t d, u8 *scales) { memcpy(scales, &d, 2); }
 
 /* d and dmin, then scale and minimum of each group. */
 static inline void six_bits(uint16_t d, uint16_t dmin, const u8 *packed, u8 *scales)
@@ -345,8 +336,7 @@ REPACK(iq1_m)
     }
 FORMATS(ROW)
 
-#define ENTRY(NAME, lower, n_w, n_high, n_scales)                                                                      \
-    {#NAME, sizeof(rz_block_##lower), n_w, n_high, n_scales, lower##_row},
+#define ENTRY(NAME, lower, n_w, n_high, n_scales) {#NAME, sizeof(rz_block_##lower), n_w, n_high, n_scales, lower##_row},
 const struct rz_repack rz_repacks[] = {FORMATS(ENTRY)};
 const int rz_n_repacks = sizeof rz_repacks / sizeof *rz_repacks;
 
@@ -354,7 +344,8 @@ void rz_repack_rows(const struct rz_repack *format, const uint8_t *from, size_t 
                     uint8_t *w, uint8_t *high, uint8_t *scales)
 {
     size_t n_w = rz_plane_row(n_block, format->w), n_high = rz_plane_row(n_block, format->high);
-    size_t n_scales = rz_plane_row(n_block, format->scales), end = n_block * format->scales; /* others are whole words */
+    size_t n_scales = rz_plane_row(n_block, format->scales),
+           end = n_block * format->scales; /* others are whole words */
     for (size_t row = 0; row < n_row; row++) {
         u8 *own = scales + row * n_scales;
         format->row(from + row * stride, n_block, w + row * n_w, high + row * n_high, own);

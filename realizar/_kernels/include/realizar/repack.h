@@ -16,10 +16,7 @@ extern const struct rz_repack rz_repacks[];
 extern const int rz_n_repacks;
 
 /* Bytes of a row of a plane, which is padded to whole words. */
-static inline size_t rz_plane_row(size_t n_block, size_t bytes)
-{
-    return (n_block * bytes + 3) / 4 * 4;
-}
+static inline size_t rz_plane_row(size_t n_block, size_t bytes) { return (n_block * bytes + 3) / 4 * 4; }
 
 /* Repacks rows that lie `stride` bytes apart; planes are contiguous. */
 void rz_repack_rows(const struct rz_repack *format, const uint8_t *from, size_t stride, size_t n_row, size_t n_block,
