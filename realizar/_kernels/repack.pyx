@@ -42,7 +42,8 @@ def repack(const unsigned char[:, :] data not None, type_name):
     cdef const rz_repack *form = &rz_repacks[<int> INDEX[type_name]]
     cdef size_t n_row = data.shape[0], n_block = data.shape[1] // form.block
     if data.strides[1] != 1 or n_block * form.block != <size_t> data.shape[1]:
-        raise ValueError(f"rows of {data.shape[1]} bytes, {data.strides[1]} apart: must be whole blocks of {form.block}")
+        found = f"rows of {data.shape[1]} bytes, {data.strides[1]} apart"
+        raise ValueError(f"{found}: must be whole blocks of {form.block} bytes, one after another")
     cdef unsigned char[:, ::1] w = np.empty((n_row, rz_plane_row(n_block, form.w)), np.uint8)
     cdef unsigned char[:, ::1] high = np.empty((n_row, rz_plane_row(n_block, form.high)), np.uint8)
     cdef unsigned char[:, ::1] scales = np.empty((n_row, rz_plane_row(n_block, form.scales)), np.uint8)

@@ -28,7 +28,7 @@ def same(found, expected):
 
 def test_formats():
     """All formats with codes are in C but those with digits of base 3."""
-    assert IN_C == set(UNPACK) - BASE_3
+    assert set(UNPACK) - BASE_3 == IN_C
 
 
 @pytest.mark.parametrize("type_name", sorted(IN_C))

@@ -344,8 +344,8 @@ void rz_repack_rows(const struct rz_repack *format, const uint8_t *from, size_t 
                     uint8_t *w, uint8_t *high, uint8_t *scales)
 {
     size_t n_w = rz_plane_row(n_block, format->w), n_high = rz_plane_row(n_block, format->high);
-    size_t n_scales = rz_plane_row(n_block, format->scales),
-           end = n_block * format->scales; /* others are whole words */
+    size_t n_scales = rz_plane_row(n_block, format->scales);
+    size_t end = n_block * format->scales; /* rows of the other planes are whole words */
     for (size_t row = 0; row < n_row; row++) {
         u8 *own = scales + row * n_scales;
         format->row(from + row * stride, n_block, w + row * n_w, high + row * n_high, own);
