@@ -19,6 +19,7 @@
 
 Sampling: ``logit_scan.pyx`` summarizes the logits of a step with all threads; ``sampling.pyx`` has the candidates;
 ``token_filters.pyx``, ``distribution.pyx``, ``diversity.pyx`` and ``infill.pyx`` have the samplers, one group each.
+``repack.pyx`` makes planes of the wgpu backend from weights.
 
 ``avxvnni`` is a column between avx2 and avx512: the products of ``avx2/`` once more, with ``avxvnni/dot.h`` in place of
 ``avx2/dot.h``. ``amx`` extends avx512: the K formats with many tokens, on tile registers. ``streams.h`` is the order in

@@ -36,7 +36,7 @@ def outside_the_plugin_api(path):
 
 
 def cpu_kernels(path):
-    free = {"sampling", "diversity", "distribution", "token_filters", "infill", "lookup"}
+    free = {"sampling", "diversity", "distribution", "token_filters", "infill", "lookup", "repack"}
     kernels = {module.stem for module in sources(".pyx", folders=("realizar/_kernels",))} - free
     return [f"imports {m}" for m in imports(path) if within(m, *(f"realizar._kernels.{kernel}" for kernel in kernels))]
 
