@@ -122,6 +122,11 @@ class Registry:
         """The architecture of this name; UnknownArchitectureError names similar ones and the broken plugins."""
         if name in self.architectures:
             return self.architectures[name]
+        if name == "clip":
+            raise UnknownArchitectureError(
+                "the file has encoders of pictures or sounds and no language model; give it as `mmproj` beside one "
+                "(docs/multimodal.md)"
+            )
         near = sorted(get_close_matches(name, self.architectures, MAX_NAMED, cutoff=0.0))
         more = len(self.architectures) - len(near)
         known = ", ".join(near) + (f" and {more} more (`realizar plugins`)" if more else "")

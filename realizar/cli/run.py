@@ -41,6 +41,8 @@ def command(
     name, prompt = _model_and_prompt(words, model)
     parts = [{"type": "image_url", "image_url": {"url": each}} for each in image or ()]
     parts += [{"type": "audio_url", "audio_url": {"url": each}} for each in audio or ()]
+    if "" in (*(image or ()), *(audio or ())):
+        raise BadParameter("--image and --audio need a file or a URL, not an empty text")
     if parts and raw:
         raise BadParameter("--image and --audio need the chat template; leave out --raw")
     # A URL on the command line is the user's own.

@@ -206,3 +206,8 @@ def test_a_broken_shipped_plugin_is_tried_once(monkeypatch):
         found.architecture("llama")
     assert "smollm3" not in found.architectures
     assert loaded.count("llama") == 1
+
+
+def test_a_file_of_encoders_is_no_language_model():
+    with pytest.raises(UnknownArchitectureError, match="give it as `mmproj` beside one"):
+        registry.default().architecture("clip")

@@ -44,3 +44,9 @@ def test_what_is_wrong_with_a_file_is_one_line(realizar, picture):
     status, _, err = realizar("run", str(MODEL), "What is this?", "--audio", picture, "--raw")
     assert status == 2
     assert "--image and --audio need the chat template" in err
+
+
+def test_an_empty_name_is_a_usage_error(realizar):
+    for option in ("--image", "--audio"):
+        status, _, err = realizar("run", str(MODEL), "What is this?", option, "")
+        assert (status, "not an empty text" in err) == (2, True)
