@@ -63,7 +63,7 @@ class Case(NamedTuple):
         file = ProjectorFile(self.mmproj)
         if n_deepstack is None:
             n_deepstack = len(file.graphs["project"].outputs) - 1
-        return PictureEncoder(file, n_embd, n_deepstack, EngineParams(**params), max_rows)
+        return PictureEncoder(file, n_embd, n_deepstack, EngineParams(**params), max_rows, n_ctx=4096)
 
 
 TOKENS = Case("chameleon")
