@@ -18,7 +18,7 @@ from tests.engine.fake import FakeTokenizer, check_cache
 from tests.engine.speculation.oracle import FlatCost, Oracle
 from tests.engine.speculation.test_draft_model import models  # noqa: F401 - a fixture
 from tests.engine.test_encoders import answers, encoded
-from tests.engine.test_preemption import force
+from tests.engine.test_preemption import force, preempt_in_turn
 from tests.engine.test_same_bits import PROMPTS, SIZES, architecture, score
 from tests.isa import every
 from tests.runtime import test_plugin_ops as plugin_ops
@@ -65,10 +65,7 @@ def test_logits_and_completions_equal_those_of_the_kernels(make):
 def test_preempted_requests(make, prefers_copy):
     alone, engine = tokens(make(), *PROMPTS), force(make(n_seqs=5), prefers_copy)
     requests = [engine.generate(prompt, GREEDY) for prompt in PROMPTS]
-    for step in range(8):
-        engine.step()
-        if engine.scheduler.running and step % 3 == 0:
-            engine.scheduler._preempt(engine.scheduler.running[step % len(engine.scheduler.running)])
+    preempt_in_turn(engine, 8)
     engine.wait(lambda: all(request.is_over for request in requests))
     assert [request.completion().token_ids for request in requests] == alone
     assert engine.scheduler.n_preempted >= 3

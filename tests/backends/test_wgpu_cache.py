@@ -11,7 +11,7 @@ from tests.backends.adapters import need_adapter
 from tests.engine import test_encoders as encoders
 from tests.engine.fake import FakeTokenizer
 from tests.engine.test_encoders import encoded
-from tests.engine.test_preemption import force
+from tests.engine.test_preemption import force, preempt_in_turn
 from tests.engine.test_same_bits import PROMPTS, architecture
 from tests.runtime.test_parts import N, logits, mixed, model  # noqa: F401 - a fixture
 
@@ -104,10 +104,7 @@ def test_blocks_are_saved_copied_and_shared(make):
     prompts = PROMPTS[2:4]
     alone, engine = tokens(make(), *prompts), force(make(n_seqs=5), True)
     requests = [engine.generate(prompt, GREEDY) for prompt in prompts]
-    for step in range(4):
-        engine.step()
-        if engine.scheduler.running and step % 3 == 0:
-            engine.scheduler._preempt(engine.scheduler.running[step % len(engine.scheduler.running)])
+    preempt_in_turn(engine, 4)
     engine.wait(lambda: all(request.is_over for request in requests))
     assert [request.completion().token_ids for request in requests] == alone
     assert engine.scheduler.n_preempted > 0

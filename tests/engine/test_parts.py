@@ -11,7 +11,7 @@ from realizar.params import EngineParams, SamplingParams
 from realizar.runtime.batch import BLOCK
 from realizar.testing import Session, random_tokens, tiny_metadata, tiny_model
 from tests.engine.fake import FakeTokenizer, check_cache
-from tests.engine.test_preemption import METHODS, force
+from tests.engine.test_preemption import METHODS, force, preempt_in_turn
 from tests.engine.test_same_bits import SIZES, architecture
 from tests.runtime.test_parts import PrefixLM
 
@@ -169,10 +169,7 @@ def test_preempted(make, prompt, prefers_copy):
     alone = [finish(large, large.generate(each, params))[0].logprobs for each in prompts]
     engine = force(make(n_batch=48), prefers_copy)
     requests = [engine.generate(each, params) for each in prompts]
-    for step in range(24):
-        engine.step()
-        if engine.scheduler.running and step % 3 == 0:
-            engine.scheduler._preempt(engine.scheduler.running[step % len(engine.scheduler.running)])
+    preempt_in_turn(engine, 24)
     assert [completion.logprobs for completion in finish(engine, *requests)] == alone
     assert engine.scheduler.n_preempted >= 7
     check_cache(engine.cache, [])

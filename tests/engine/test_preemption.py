@@ -37,6 +37,14 @@ def force(engine, prefers_copy):
     return engine
 
 
+def preempt_in_turn(engine, n_steps):
+    """Make steps, and preempt a running request, each time another one, at every third."""
+    for step in range(n_steps):
+        engine.step()
+        if engine.scheduler.running and step % 3 == 0:
+            engine.scheduler._preempt(engine.scheduler.running[step % len(engine.scheduler.running)])
+
+
 def hand_in(engine, prompt, params):
     return (engine.beam_search if params.n_beams > 1 else engine.generate)(prompt, params)
 
@@ -80,10 +88,7 @@ def test_bits_of_a_real_model(make, prefers_copy):  # noqa: F811
     alone = [finish(large, large.generate(prompt, params))[0] for prompt in PROMPTS]
     engine = force(make(n_seqs=5, n_ctx=150), prefers_copy)
     requests = [engine.generate(prompt, params) for prompt in PROMPTS]
-    for step in range(30):
-        engine.step()
-        if engine.scheduler.running and step % 3 == 0:
-            engine.scheduler._preempt(engine.scheduler.running[step % len(engine.scheduler.running)])
+    preempt_in_turn(engine, 30)
     for found, want in zip(finish(engine, *requests), alone, strict=True):
         assert (found.token_ids, found.logprobs) == (want.token_ids, want.logprobs)
     assert engine.scheduler.n_preempted >= 10
